@@ -1,0 +1,1 @@
+"""Pose vectors, records, sources and pipelines; numpy only, no jax."""

@@ -1,0 +1,1 @@
+"""EDTN: translation, losses, tasks, training, evaluation, use."""

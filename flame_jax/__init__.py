@@ -1,0 +1,1 @@
+"""A pure-functional FLAME head: arrays in, mesh and landmarks out."""

@@ -1,0 +1,1 @@
+"""Image generators as Flax modules, one folder a model."""

@@ -1,0 +1,1 @@
+"""Running it elsewhere: sweeps, benchmarks, clusters."""
