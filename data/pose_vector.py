@@ -42,50 +42,50 @@ class PoseNumber:
 
 def _pair(stem: str, group: str, meaning: str) -> list[PoseNumber]:
   return [
-    PoseNumber(f"{stem}_{side}", group, side, 0.0, 1.0, "", meaning)
-    for side in ("left", "right")
+    PoseNumber(f'{stem}_{side}', group, side, 0.0, 1.0, '', meaning)
+    for side in ('left', 'right')
   ]
 
 
 def _single(name: str, group: str, meaning: str) -> PoseNumber:
-  return PoseNumber(name, group, "both", 0.0, 1.0, "", meaning)
+  return PoseNumber(name, group, 'both', 0.0, 1.0, '', meaning)
 
 
 def _angle(name: str, meaning: str) -> PoseNumber:
   # AnimeCeleb samples +-20 degrees.
-  return PoseNumber(name, "head", "both", -20.0, 20.0, "deg", meaning)
+  return PoseNumber(name, 'head', 'both', -20.0, 20.0, 'deg', meaning)
 
 
 POSE_NUMBERS: tuple[PoseNumber, ...] = (
-  *_pair("eye_wink", "eye", "upper lid comes down, the eye is a line"),
-  *_pair("eye_surprised", "eye", "eye opens wide"),
-  *_pair("eye_happy_wink", "eye", "lower lid rises, the eye is a happy arc"),
-  *_pair("eyebrow_raised", "eyebrow", "whole brow up"),
-  *_pair("eyebrow_lowered", "eyebrow", "brow down, inner end lowest (angry)"),
-  *_pair("eyebrow_troubled", "eyebrow", "inner end of the brow up (worried)"),
-  _single("mouth_a", "mouth", 'wide open, as in "ah"'),
-  _single("mouth_e", "mouth", 'half open and wide, as in "eh"'),
-  _single("mouth_i", "mouth", 'teeth, corners pulled wide, as in "ee"'),
-  _single("mouth_o", "mouth", 'open and round, as in "oh"'),
-  _single("mouth_u", "mouth", 'small and pursed, as in "oo"'),
-  _angle("pitch", "nod: positive looks down (x of the head rotation)"),
-  _angle("roll", "tilt (z of the head rotation)"),
-  _angle("yaw", "turn (y of the head rotation)"),
+  *_pair('eye_wink', 'eye', 'upper lid comes down, the eye is a line'),
+  *_pair('eye_surprised', 'eye', 'eye opens wide'),
+  *_pair('eye_happy_wink', 'eye', 'lower lid rises, the eye is a happy arc'),
+  *_pair('eyebrow_raised', 'eyebrow', 'whole brow up'),
+  *_pair('eyebrow_lowered', 'eyebrow', 'brow down, inner end lowest (angry)'),
+  *_pair('eyebrow_troubled', 'eyebrow', 'inner end of the brow up (worried)'),
+  _single('mouth_a', 'mouth', 'wide open, as in "ah"'),
+  _single('mouth_e', 'mouth', 'half open and wide, as in "eh"'),
+  _single('mouth_i', 'mouth', 'teeth, corners pulled wide, as in "ee"'),
+  _single('mouth_o', 'mouth', 'open and round, as in "oh"'),
+  _single('mouth_u', 'mouth', 'small and pursed, as in "oo"'),
+  _angle('pitch', 'nod: positive looks down (x of the head rotation)'),
+  _angle('roll', 'tilt (z of the head rotation)'),
+  _angle('yaw', 'turn (y of the head rotation)'),
 )
 
 POSE_NAMES: tuple[str, ...] = tuple(n.name for n in POSE_NUMBERS)
 POSE_INDEX: dict[str, int] = {name: i for i, name in enumerate(POSE_NAMES)}
 COEFFICIENT_NAMES: tuple[str, ...] = tuple(
-  n.name for n in POSE_NUMBERS if n.group != "head"
+  n.name for n in POSE_NUMBERS if n.group != 'head'
 )
 ANGLE_NAMES: tuple[str, ...] = tuple(
-  n.name for n in POSE_NUMBERS if n.group == "head"
+  n.name for n in POSE_NUMBERS if n.group == 'head'
 )
 NUM_COEFFICIENTS = len(COEFFICIENT_NAMES)
 NUM_POSE = len(POSE_NUMBERS)
 
 # Position, in an axis-angle head rotation (x, y, z), of each head angle.
-_ANGLE_AXES = tuple({"pitch": 0, "roll": 2, "yaw": 1}[n] for n in ANGLE_NAMES)
+_ANGLE_AXES = tuple({'pitch': 0, 'roll': 2, 'yaw': 1}[n] for n in ANGLE_NAMES)
 
 
 def group_indices(group: str, side: str | None = None) -> np.ndarray:
@@ -107,7 +107,7 @@ def group_indices(group: str, side: str | None = None) -> np.ndarray:
     if n.group == group and side in (None, n.side)
   ]
   if not found:
-    raise ValueError(f"no pose number with group={group!r}, side={side!r}")
+    raise ValueError(f'no pose number with group={group!r}, side={side!r}')
   return np.array(found)
 
 
@@ -126,7 +126,7 @@ def head_angles_deg(global_pose: np.ndarray) -> np.ndarray:
   """
   global_pose = np.asarray(global_pose)
   if global_pose.shape[-1:] != (3,):
-    raise ValueError(f"global_pose is {global_pose.shape}, wanted [..., 3]")
+    raise ValueError(f'global_pose is {global_pose.shape}, wanted [..., 3]')
   return np.rad2deg(global_pose[..., list(_ANGLE_AXES)])
 
 
@@ -148,7 +148,7 @@ def make_pose_vector(
   pose_coeffs = np.asarray(pose_coeffs)
   if pose_coeffs.shape[-1:] != (NUM_COEFFICIENTS,):
     raise ValueError(
-      f"pose_coeffs is {pose_coeffs.shape}, wanted [..., {NUM_COEFFICIENTS}]"
+      f'pose_coeffs is {pose_coeffs.shape}, wanted [..., {NUM_COEFFICIENTS}]'
     )
   angles = head_angles_deg(global_pose)
   return np.concatenate([pose_coeffs, angles], axis=-1).astype(np.float32)

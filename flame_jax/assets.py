@@ -12,7 +12,7 @@ import dataclasses
 import jax
 
 NUM_JOINTS = 5
-JOINT_NAMES = ("global", "neck", "jaw", "left_eye", "right_eye")
+JOINT_NAMES = ('global', 'neck', 'jaw', 'left_eye', 'right_eye')
 # Parent of each joint; the root has none (FLAME's kintree_table).
 PARENTS = (-1, 0, 1, 1, 1)
 NUM_LANDMARKS = 68

@@ -4,14 +4,14 @@ import os
 import pathlib
 
 # Before the first import of jax: tests check 1 device against 8.
-os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault('JAX_NUM_CPU_DEVICES', '8')
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import pytest
 from absl import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared"
+SHARED = ROOT.parent / 'shared'
 
 
 def pytest_configure():
@@ -19,9 +19,9 @@ def pytest_configure():
   flags.FLAGS.mark_as_parsed()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope='session')
 def shared_dir() -> pathlib.Path:
   """Reference data beside the checkout; tests skip by name without it."""
   if not SHARED.is_dir():
-    pytest.skip(f"no reference data at {SHARED}")
+    pytest.skip(f'no reference data at {SHARED}')
   return SHARED
