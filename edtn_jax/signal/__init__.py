@@ -1,0 +1,1 @@
+"""Signals over time: smoothing, calibration, head pose. numpy only."""
