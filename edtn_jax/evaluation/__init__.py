@@ -1,0 +1,1 @@
+"""Metrics of a task over a split, and the `evaluate` command."""

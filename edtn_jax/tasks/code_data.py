@@ -1,0 +1,214 @@
+"""Human expression codes as training input: in memory or streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+from jax.sharding import Mesh
+
+from data import pipelines, procedural_codes
+from data.codes import CodeTable
+from edtn_jax import devices
+from edtn_jax.tasks.base import Batch, Task, TrainData
+
+# Frames that are encoded at once when a table is put on the devices.
+_ENCODE_CHUNK = 8192
+
+
+class DataError(ValueError):
+  """Training data that is absent or cannot be used with the config."""
+
+
+class ValidationSplit:
+  """A table of codes in padded batches of a fixed size."""
+
+  def __init__(self, table: CodeTable, batch_size: int):
+    self.table = table
+    self.batch_size = batch_size
+
+  def __iter__(self) -> Iterator[Batch]:
+    return iter(pipelines.padded_batches(self.table, self.batch_size))
+
+
+class MemoryCodeData(TrainData):
+  """Every code on every device; a step receives only row numbers.
+
+  The whole of VoxCeleb's codes fits in a device's memory: 1.1 kB a frame with
+  the encoded targets of the projected loss.
+  """
+
+  def __init__(
+    self,
+    table: CodeTable,
+    validation: ValidationSplit,
+    task: Task,
+    mesh: Mesh,
+    *,
+    seed: int,
+    batch_size: int,
+  ):
+    self.examples_per_pass = len(table.identity_names)
+    self.resident = _encode_table(table, task, mesh)
+    self._validation = validation
+    self._pipeline = pipelines.MemoryPipeline(table, seed, batch_size)
+    self._batch_size = batch_size
+
+  def batches(self, step: int) -> Iterator[Batch]:
+    """Row numbers of this process's part, from `step` on."""
+    per_process = self._batch_size // jax.process_count()
+    begin = per_process * jax.process_index()
+    while True:
+      rows = self._pipeline.indices(step)[begin : begin + per_process]
+      yield {'row': rows.astype(np.int32)}
+      step += 1
+
+  def gather(self, resident: Any, batch: Batch) -> Batch:
+    """Picks the rows out of the resident table."""
+    return jax.tree.map(lambda x: x[batch['row']], resident)
+
+  def position(self, step: int) -> dict[str, int]:
+    """Index of the next example."""
+    return {'global_next_index': step * self._batch_size}
+
+  def validation(self) -> Iterator[Batch]:
+    """Padded batches of the validation table."""
+    return iter(self._validation)
+
+
+class StreamCodeData(TrainData):
+  """Codes read from a prepared data set while training (grain)."""
+
+  def __init__(
+    self, config: ml_collections.ConfigDict, validation: ValidationSplit
+  ):
+    self._config = config
+    self._validation = validation
+    self._batch_size = config.train.batch_size
+    from data.dataset import open_dataset
+
+    split = open_dataset(config.data.path).splits[config.data.train_split]
+    self.examples_per_pass = split.num_identities
+
+  def batches(self, step: int) -> Iterator[Batch]:
+    """This process's rows, starting where `step` steps left off."""
+    settings = self._config.data
+    return pipelines.stream_codes(
+      settings.path,
+      settings.train_split,
+      self._config.seed,
+      self._batch_size,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
+      num_workers=settings.num_workers,
+      num_threads=settings.num_threads,
+      start_state=self.position(step),
+    )
+
+  def position(self, step: int) -> dict[str, int]:
+    """Grain's elastic iterator state: index of the next example."""
+    return {'global_next_index': step * self._batch_size}
+
+  def validation(self) -> Iterator[Batch]:
+    """Padded batches of the validation table."""
+    return iter(self._validation)
+
+
+def build_code_data(
+  config: ml_collections.ConfigDict, task: Any, mesh: Mesh
+) -> TrainData:
+  """Builds training and validation input from `config.data`.
+
+  Args:
+    config: the whole config.
+    task: the task; its `pose_adapter` makes procedural codes.
+    mesh: devices for the resident path.
+
+  Returns:
+    The input.
+
+  Raises:
+    DataError: if the data set has no usable split.
+  """
+  if config.data.source == 'procedural':
+    train, validation = _procedural_tables(config, task.pose_adapter)
+  else:
+    train, validation = _dataset_tables(config)
+  split = ValidationSplit(validation, config.train.eval_batch_size)
+  if config.data.pipeline == 'stream':
+    return StreamCodeData(config, split)
+  return MemoryCodeData(
+    train,
+    split,
+    task,
+    mesh,
+    seed=config.seed,
+    batch_size=config.train.batch_size,
+  )
+
+
+def _procedural_tables(config, pose_adapter) -> tuple[CodeTable, CodeTable]:
+  settings = config.data
+
+  def table(num_identities, first_identity):
+    clips = procedural_codes.procedural_clips(
+      pose_adapter,
+      seed=settings.procedural_seed,
+      num_identities=num_identities,
+      frames_per_identity=settings.frames_per_identity,
+      first_identity=first_identity,
+      offset_scale=settings.offset_scale,
+      noise_scale=settings.noise_scale,
+    )
+    return CodeTable.from_clips(clips)
+
+  return (
+    table(settings.num_identities, 0),
+    table(settings.validation_identities, settings.num_identities),
+  )
+
+
+def _dataset_tables(config) -> tuple[CodeTable | None, CodeTable]:
+  from data.dataset import load_table, open_dataset
+
+  settings = config.data
+  known = open_dataset(settings.path).splits
+  for split in (settings.train_split, settings.validation_split):
+    if split not in known:
+      raise DataError(
+        f'{settings.path} has no split {split!r}; there: {sorted(known)}. '
+        'Prepare more identities, or set --config.data.validation_split.'
+      )
+  validation = load_table(settings.path, settings.validation_split)
+  train = (
+    None
+    if settings.pipeline == 'stream'
+    else load_table(settings.path, settings.train_split)
+  )
+  return train, validation
+
+
+def _encode_table(table: CodeTable, task: Task, mesh: Mesh) -> Batch:
+  """Puts a table on every device with the task's targets added."""
+  human = {'expression': table.expression, 'jaw_pose': table.jaw_pose}
+  if table.true_pose_coeffs is not None:
+    human['true_pose_coeffs'] = table.true_pose_coeffs
+  encode = jax.jit(task.encode)
+  pieces = []
+  for begin in range(0, len(table.expression), _ENCODE_CHUNK):
+    piece = {k: v[begin : begin + _ENCODE_CHUNK] for k, v in human.items()}
+    pieces.append(jax.device_get(encode(task.constants, {'human': piece})))
+  whole = jax.tree.map(lambda *x: np.concatenate(x), *pieces)
+  size = sum(x.nbytes for x in jax.tree.leaves(whole))
+  logging.info(
+    'Codes on each device: %d frames of %d identities, %.1f MB',
+    len(table.expression),
+    len(table.identity_names),
+    size / 1e6,
+  )
+  return jax.tree.map(jnp.asarray, devices.replicate(whole, mesh))

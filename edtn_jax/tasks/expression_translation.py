@@ -1,0 +1,215 @@
+"""Task: learn EDTN's translator without pairs (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.sharding import Mesh
+
+from edtn_jax import faces
+from edtn_jax.evaluation.expression import ExpressionMetrics
+from edtn_jax.losses import (
+  Geometry,
+  LossWeights,
+  Targets,
+  loss_terms,
+  make_projected_mesh,
+  mesh_geometry,
+  projected_geometry,
+  projected_targets,
+  total_loss,
+)
+from edtn_jax.tasks import code_data
+from edtn_jax.tasks.base import Batch, Params, Task, TrainData
+from edtn_jax.translation.network import ExpressionTranslator
+from flame_jax.assets import FlameAssets
+
+FORMS = ('projected', 'mesh')
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpressionTranslationTask(Task):
+  """EDTN: 53 human numbers to 17 anime coefficients through a 3D loss.
+
+  Batches hold `human: {expression [B, 50], jaw_pose [B, 3]}` and, where the
+  truth is known, `human.true_pose_coeffs [B, 17]`; `_mask [B]` is optional in
+  training.
+
+  Attributes:
+    model: the translator.
+    assets: head model.
+    pose_adapter: [17, 50] float32.
+    reading: `paper` or `code` (see `edtn_jax.losses.terms`).
+    form: `projected` (no mesh, exact) or `mesh` (through the FLAME layer).
+    weights: loss weights.
+  """
+
+  model: ExpressionTranslator
+  assets: FlameAssets
+  pose_adapter: np.ndarray
+  reading: str
+  form: str
+  weights: LossWeights
+
+  best_metric = 'loss'
+
+  @functools.cached_property
+  def constants(self) -> dict[str, Any]:
+    """Pose adapter and either the projection or the head model."""
+    adapter = jnp.asarray(self.pose_adapter)
+    if self.form == 'mesh':
+      return {'pose_adapter': adapter, 'assets': self.assets}
+    return {
+      'pose_adapter': adapter,
+      'projection': make_projected_mesh(self.assets, self.pose_adapter),
+    }
+
+  def portable_constants(self) -> dict[str, np.ndarray]:
+    """The pose adapter: what the coefficients mean as expressions."""
+    return {'pose_adapter': np.asarray(self.pose_adapter, np.float32)}
+
+  def init(self, rng: jax.Array) -> Params:
+    """Initialises the translator."""
+    variables = self.model.init(rng, jnp.zeros((1, 50)), jnp.zeros((1, 3)))
+    return {'model': variables['params']}
+
+  def encode(self, constants: Any, batch: Batch) -> Batch:
+    """Adds `targets`: the human side of the projected loss."""
+    if self.form == 'mesh' or 'targets' in batch:
+      return batch
+    human = batch['human']
+    targets = projected_targets(
+      constants['projection'], human['expression'], human['jaw_pose']
+    )
+    return {**batch, 'targets': targets}
+
+  def losses(self, group, params, constants, batch, rng, step):
+    """Equation 6 and its terms, averaged over the batch."""
+    del group, rng, step
+    pose_coeffs = self._translate(params, batch)
+    terms = loss_terms(
+      self.geometry(constants, batch, pose_coeffs), self.reading
+    )
+    terms = {k: _masked_mean(v, batch.get('_mask')) for k, v in terms.items()}
+    return total_loss(terms, self.weights), terms
+
+  def predict(self, params, constants, batch):
+    """Returns `pose_coeffs` [B, 17]."""
+    del constants
+    return {'pose_coeffs': self._translate(params, batch)}
+
+  def geometry(
+    self, constants: Any, batch: Batch, pose_coeffs: jax.Array
+  ) -> Geometry:
+    """Target and predicted head of a batch, by the form in use."""
+    human = batch['human']
+    if self.form == 'mesh':
+      return mesh_geometry(
+        constants['assets'],
+        constants['pose_adapter'],
+        human['expression'],
+        human['jaw_pose'],
+        pose_coeffs,
+      )
+    targets: Targets = self.encode(constants, batch)['targets']
+    return projected_geometry(constants['projection'], targets, pose_coeffs)
+
+  def evaluate(
+    self, params: Params, constants: Any, batches: Iterator[Batch]
+  ) -> Mapping[str, float]:
+    """Loss terms, landmark error, lid and lip error, coefficient ranges."""
+    total = ExpressionMetrics.empty()
+    for batch in batches:
+      total = total.merge(_batch_metrics(self, params, constants, batch))
+    return total.compute()
+
+  def pictures(self, params, constants, batch):
+    """Target and predicted mesh of the first frames, side by side."""
+    from edtn_jax.pictures import comparison
+
+    pose_coeffs = self.predict(params, constants, batch)['pose_coeffs']
+    human = batch['human']
+    picture = comparison.target_and_predicted(
+      self.assets,
+      self.pose_adapter,
+      np.asarray(human['expression'][:4]),
+      np.asarray(human['jaw_pose'][:4]),
+      np.asarray(pose_coeffs[:4]),
+    )
+    return {'target_and_predicted': picture}
+
+  def _translate(self, params: Params, batch: Batch) -> jax.Array:
+    human = batch['human']
+    return self.model.apply(
+      {'params': params['model']}, human['expression'], human['jaw_pose']
+    )
+
+  # The task is a static argument of jitted functions: identity decides.
+  __hash__ = object.__hash__
+
+  def __eq__(self, other):
+    return self is other
+
+
+def _masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+  if mask is None:
+    return values.mean()
+  return (values * mask).sum() / jnp.maximum(mask.sum(), 1.0)
+
+
+@jax.jit(static_argnums=0)
+def _batch_metrics(task, params, constants, batch) -> ExpressionMetrics:
+  """Metric state of one padded batch."""
+  pose_coeffs = task.predict(params, constants, batch)['pose_coeffs']
+  geometry = task.geometry(constants, batch, pose_coeffs)
+  terms = loss_terms(geometry, task.reading)
+  return ExpressionMetrics.from_batch(
+    geometry=geometry,
+    terms={**terms, 'loss': total_loss(terms, task.weights)},
+    pose_coeffs=pose_coeffs,
+    true_pose_coeffs=batch['human'].get('true_pose_coeffs'),
+    mask=batch['_mask'],
+  )
+
+
+def build(config: ml_collections.ConfigDict) -> ExpressionTranslationTask:
+  """Builds the task from a config (see `configs/edtn.py`)."""
+  assets = faces.load_face(config.face)
+  return ExpressionTranslationTask(
+    model=build_model(config.model),
+    assets=assets,
+    pose_adapter=faces.load_adapter(config.face, assets),
+    reading=config.loss.reading,
+    form=config.loss.form,
+    weights=LossWeights(
+      vertex=config.loss.vertex_weight,
+      landmark=config.loss.landmark_weight,
+      eye=config.loss.eye_weight,
+      mouth=config.loss.mouth_weight,
+    ),
+  )
+
+
+def build_model(config: ml_collections.ConfigDict) -> ExpressionTranslator:
+  """Builds the translator from `config.model`."""
+  return ExpressionTranslator(
+    hidden_sizes=tuple(config.hidden_sizes),
+    negative_slope=config.negative_slope,
+    dtype=jnp.dtype(config.dtype),
+  )
+
+
+def build_data(
+  config: ml_collections.ConfigDict,
+  task: ExpressionTranslationTask,
+  mesh: Mesh,
+) -> TrainData:
+  """Builds the source of human codes from `config.data`."""
+  return code_data.build_code_data(config, task, mesh)

@@ -1,0 +1,49 @@
+"""Names of the tasks and how each is built from a config."""
+
+from __future__ import annotations
+
+import importlib
+
+import ml_collections
+from jax.sharding import Mesh
+
+from edtn_jax.tasks.base import Task, TrainData
+
+# name -> module with `build(config) -> Task` and
+# `build_data(config, task, mesh) -> TrainData`; imported only when asked for.
+_MODULES = {
+  'expression_translation': 'edtn_jax.tasks.expression_translation',
+}
+
+
+def task_names() -> tuple[str, ...]:
+  """Names that `config.task` may have."""
+  return tuple(_MODULES)
+
+
+def build_task(config: ml_collections.ConfigDict) -> Task:
+  """Builds the task that `config.task` names.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
+  return _module(config).build(config)
+
+
+def build_data(
+  config: ml_collections.ConfigDict, task: Task, mesh: Mesh
+) -> TrainData:
+  """Builds the input that `config.data` describes for a task.
+
+  Raises:
+    ValueError: for an unknown task name, or data that cannot be used.
+  """
+  return _module(config).build_data(config, task, mesh)
+
+
+def _module(config: ml_collections.ConfigDict):
+  if config.task not in _MODULES:
+    raise ValueError(
+      f'config.task is {config.task!r}; known: {", ".join(_MODULES)}'
+    )
+  return importlib.import_module(_MODULES[config.task])

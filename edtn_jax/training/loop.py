@@ -1,0 +1,331 @@
+"""The training loop. It knows tasks, and nothing of faces."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import logging
+from etils import epath
+
+from edtn_jax import checkpoints, devices
+from edtn_jax import config as config_lib
+from edtn_jax import workdir as workdir_lib
+from edtn_jax.tasks import build_data, build_task
+from edtn_jax.tasks.base import Task, TrainData
+from edtn_jax.training.optimizer import build_optimizer
+from edtn_jax.training.preemption import PreemptionWatch
+from edtn_jax.training.progress import Progress
+from edtn_jax.training.step import TrainState, init_state, make_train_step
+from edtn_jax.training.writer import MetricWriter
+
+# Steps whose scalars may still be on the device: reading a step's scalars
+# only when later steps are queued keeps the device busy.
+_IN_FLIGHT = 2
+
+
+class NonFiniteError(RuntimeError):
+  """A loss or gradient became NaN or infinite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+  """What a run leaves behind.
+
+  Attributes:
+    state: final training state.
+    metrics: last validation metrics, or {} if none were taken.
+    step: steps done.
+    preempted: whether a signal ended the run before its last step.
+    task: the task, for whoever wants to look at the result.
+  """
+
+  state: TrainState
+  metrics: dict[str, float]
+  step: int
+  preempted: bool
+  task: Task
+
+
+def train_and_evaluate(
+  config: ml_collections.ConfigDict,
+  workdir: str | epath.Path,
+  *,
+  num_devices: int | None = None,
+) -> TrainResult:
+  """Trains a task as its config says; resumes what `workdir` holds.
+
+  The state comes from, in this order: the newest checkpoint of `workdir`;
+  the one of `config.resume_from` (state and data position); parameters of
+  `config.init_from`; a fresh start.
+
+  Args:
+    config: see `configs/edtn.py`.
+    workdir: directory of the run; made if absent.
+    num_devices: use only the first so many devices; default all.
+
+  Returns:
+    The result; `preempted` if SIGTERM ended the run early (it is saved).
+
+  Raises:
+    ConfigError: if the config cannot be run; nothing was written.
+    NonFiniteError: at a NaN or infinite loss; the last good state is saved.
+  """
+  device_count = num_devices or jax.device_count()
+  config_lib.validate(config, num_devices=device_count)
+  workdir = epath.Path(workdir)
+  if (workdir / workdir_lib.CONFIG).exists():
+    changed = workdir_lib.check_same_run(
+      workdir_lib.read_config(workdir), config
+    )
+    for key, (old, new) in changed.items():
+      logging.info('Resuming with %s = %r (was %r)', key, new, old)
+  devices.use_compile_cache(config.compile_cache_dir)
+  run = _Run(config, workdir, devices.data_mesh(num_devices))
+  try:
+    return run.train()
+  finally:
+    run.close()
+
+
+class _Run:
+  """One call of `train_and_evaluate`: the parts and the loop over them."""
+
+  def __init__(self, config, workdir, mesh):
+    self.config, self.workdir, self.mesh = config, workdir, mesh
+    self.task: Task = build_task(config)
+    self.data: TrainData = build_data(config, self.task, mesh)
+    self.batch_size = config.train.batch_size
+    self.num_steps = config.train.num_steps or math.ceil(
+      config.train.num_epochs * self.data.examples_per_pass / self.batch_size
+    )
+    self.eval_every = config.train.eval_every or max(
+      1, round(self.data.examples_per_pass / self.batch_size)
+    )
+    self.constants = devices.replicate(self.task.constants, mesh)
+    optimizer = build_optimizer(config.optimizer, self.num_steps)
+    ema = config.train.ema_decay > 0
+    self._init = jax.jit(
+      lambda: init_state(self.task, optimizer, config.seed, ema),
+      out_shardings=devices.replicated(mesh),
+    )
+    workdir.mkdir(parents=True, exist_ok=True)
+    self.manager = checkpoints.CheckpointManager(
+      workdir, best_metric=self.task.best_metric
+    )
+    self.state = self._first_state()
+    self.step_fn = make_train_step(
+      self.task, self.data, optimizer, mesh, config.train.ema_decay
+    )
+    active = jax.process_index() == 0
+    start = int(self.state.step)
+    if active:
+      workdir_lib.write_config(workdir, config)
+      workdir_lib.append_provenance(workdir, start_step=start)
+    self.writer = MetricWriter(workdir, active=active, start_step=start)
+    self.progress = Progress(
+      num_steps=self.num_steps, batch_size=self.batch_size
+    )
+    self.metrics: dict[str, float] = {}
+
+  def close(self) -> None:
+    """Waits for pending saves and closes the files."""
+    self.manager.close()
+    self.writer.close()
+
+  def train(self) -> TrainResult:
+    """Steps until the end, a signal or a bad number."""
+    step = int(self.state.step)
+    logging.info(
+      'Training %s from step %d to %d on %d device(s)',
+      self.config.task,
+      step,
+      self.num_steps,
+      self.mesh.size,
+    )
+    batches = self.data.batches(step)
+    pending = collections.deque()
+    preempted = False
+    with PreemptionWatch() as watch:
+      while step < self.num_steps and not preempted:
+        self._profile(step)
+        began = time.perf_counter()
+        batch = devices.shard_batch(next(batches), self.mesh)
+        self.progress.waited(time.perf_counter() - began)
+        self.state, scalars = self.step_fn(
+          self.state,
+          self.constants,
+          self.data.resident,
+          batch,
+          np.int32(step),
+        )
+        step += 1
+        pending.append((step, scalars))
+        preempted = watch.reached(step)
+        boundary = preempted or self._is_boundary(step)
+        while pending and (boundary or len(pending) > _IN_FLIGHT):
+          self._finish_step(*pending.popleft())
+        if boundary:
+          self._at_boundary(step, preempted)
+    self._stop_profile()
+    if step not in self.manager.steps:
+      self._save(step)
+    self.manager.wait()
+    return TrainResult(
+      state=self.state,
+      metrics=self.metrics,
+      step=step,
+      preempted=preempted and step < self.num_steps,
+      task=self.task,
+    )
+
+  def _is_boundary(self, step: int) -> bool:
+    train = self.config.train
+    return step == self.num_steps or any(
+      every and step % every == 0
+      for every in (train.log_every, self.eval_every, train.checkpoint_every)
+    )
+
+  def _at_boundary(self, step: int, preempted: bool) -> None:
+    """Logs, evaluates and saves, whichever is due after `step`."""
+    train, last = self.config.train, step == self.num_steps
+    if last or preempted or (train.log_every and step % train.log_every == 0):
+      values, line = self.progress.flush(step)
+      self.writer.scalars(step, values, prefix='train')
+      logging.info('%s', line)
+    evaluated = False
+    if not preempted and (last or step % self.eval_every == 0):
+      self._evaluate(step, pictures=last)
+      evaluated = True
+    due = train.checkpoint_every and step % train.checkpoint_every == 0
+    if last or preempted or due:
+      self._save(step, self.metrics if evaluated else None)
+
+  def _finish_step(self, step: int, scalars: Any) -> None:
+    """Reads a step's scalars; stops the run at the first bad number."""
+    values = jax.device_get(scalars)
+    if not values.pop('accepted'):
+      good = int(self.state.step)
+      self._save(good)
+      self.manager.wait()
+      shown = ', '.join(f'{k} = {v:.4g}' for k, v in sorted(values.items()))
+      raise NonFiniteError(
+        f'step {step}: {shown}. The state after step {good} is saved in '
+        f'{self.workdir}. Lower --config.optimizer.learning_rate, set '
+        '--config.optimizer.clip_norm=1, or look for bad values in the data; '
+        'the same command continues from the saved state.'
+      )
+    self.progress.add(values)
+
+  def _evaluate(self, step: int, *, pictures: bool) -> None:
+    state = self.state
+    params = state.ema_params if state.ema_params is not None else state.params
+    metrics = self.task.evaluate(params, self.constants, self.data.validation())
+    self.metrics = dict(metrics)
+    self.writer.scalars(step, self.metrics, prefix='validation')
+    logging.info(
+      'validation at step %d: %s',
+      step,
+      ', '.join(f'{k} {v:.4g}' for k, v in metrics.items() if '/' not in k),
+    )
+    if pictures and self.config.train.pictures and jax.process_index() == 0:
+      batch = next(self.data.validation())
+      self.writer.pictures(
+        step, self.task.pictures(params, self.constants, batch)
+      )
+
+  def _save(self, step: int, metrics: dict[str, float] | None = None) -> None:
+    self.manager.save(
+      step,
+      {**_trees(self.state), 'constants': self.task.portable_constants()},
+      data=self.data.position(step),
+      config=self.config,
+      metrics=metrics,
+    )
+
+  def _first_state(self) -> TrainState:
+    """Own workdir, then resume_from, then init_from, then fresh."""
+    if self.manager.latest_step is not None:
+      return self._restore(self.manager, self.manager.latest_step)
+    if self.config.resume_from:
+      other = checkpoints.CheckpointManager(
+        self.config.resume_from, best_metric=self.task.best_metric
+      )
+      if other.latest_step is None:
+        raise checkpoints.CheckpointError(
+          f'config.resume_from = {self.config.resume_from!r} holds no '
+          'checkpoint'
+        )
+      state = self._restore(other, other.latest_step)
+      other.close()
+      return state
+    state = self._init()
+    if self.config.init_from:
+      found = checkpoints.load_checkpoint(self.config.init_from)
+      checkpoints.check_params(found.params, state.params, found.path)
+      params = devices.replicate(found.params, self.mesh)
+      ema = (
+        None
+        if state.ema_params is None
+        else jax.tree.map(lambda x: x.copy(), params)
+      )
+      state = dataclasses.replace(state, params=params, ema_params=ema)
+      logging.info('Parameters from %s', found.path)
+    return state
+
+  def _restore(self, manager, step: int) -> TrainState:
+    abstract = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=devices.replicated(self.mesh)
+      ),
+      jax.eval_shape(self._init),
+    )
+    trees, position = manager.restore(step, _trees(abstract))
+    if position != self.data.position(step):
+      raise checkpoints.CheckpointError(
+        f'checkpoint {step} stands at data position {position}, this config '
+        f'at {self.data.position(step)}: train.batch_size differs'
+      )
+    logging.info('Restored step %d from %s', step, self.workdir)
+    return TrainState(
+      step=trees['trainer']['step'],
+      params=trees['params'],
+      opt_state=trees['trainer']['opt_state'],
+      ema_params=trees.get('ema_params'),
+      rng=trees['trainer']['rng'],
+    )
+
+  def _profile(self, step: int) -> None:
+    begin, end = self.config.train.profile_steps
+    if end > begin and step == begin:
+      jax.profiler.start_trace(str(self.workdir / 'profile'))
+      self._profiling = True
+    elif end > begin and step == end:
+      self._stop_profile()
+
+  _profiling = False
+
+  def _stop_profile(self) -> None:
+    if self._profiling:
+      jax.block_until_ready(self.state)
+      jax.profiler.stop_trace()
+      self._profiling = False
+
+
+def _trees(state: TrainState) -> dict[str, Any]:
+  """A state as checkpoint items."""
+  return {
+    'params': state.params,
+    'ema_params': state.ema_params,
+    'trainer': {
+      'step': state.step,
+      'opt_state': state.opt_state,
+      'rng': state.rng,
+    },
+  }

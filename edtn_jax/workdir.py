@@ -1,0 +1,168 @@
+"""A run's directory: its config, where it came from, what it wrote.
+
+Layout: `config.json`, `provenance.json`, `metrics.jsonl` and TensorBoard
+events, `checkpoints/<step>/`, `samples/`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import ml_collections
+from etils import epath
+
+from edtn_jax import config as config_lib
+
+CONFIG = 'config.json'
+PROVENANCE = 'provenance.json'
+CHECKPOINTS = 'checkpoints'
+SAMPLES = 'samples'
+
+_VERSIONED = (
+  'jax',
+  'jaxlib',
+  'flax',
+  'optax',
+  'orbax-checkpoint',
+  'grain',
+  'numpy',
+  'edtn-jax',
+)
+
+
+class WorkdirError(ValueError):
+  """A run directory that is absent, foreign or does not fit the config."""
+
+
+def write_text(path: epath.Path, text: str) -> None:
+  """Writes a small text file so that a reader never sees half of it."""
+  path = epath.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if '://' in os.fspath(path):  # object stores replace whole objects anyway
+    path.write_text(text)
+    return
+  handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+  try:
+    with os.fdopen(handle, 'w', encoding='utf-8') as file:
+      file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+  except BaseException:
+    pathlib.Path(temporary).unlink(missing_ok=True)
+    raise
+
+
+def write_config(workdir: epath.Path, config: ml_collections.ConfigDict):
+  """Stores the config of a run."""
+  write_text(workdir / CONFIG, config_lib.to_json(config) + '\n')
+
+
+def read_config(workdir: str | epath.Path) -> ml_collections.ConfigDict:
+  """Reads the config of a run.
+
+  Raises:
+    WorkdirError: if there is no run at `workdir`, or its config is damaged.
+  """
+  path = epath.Path(workdir) / CONFIG
+  if not path.exists():
+    raise WorkdirError(
+      f'no run at {workdir}: {CONFIG} is missing. Train one with '
+      f'"edtn train", or convert released weights with "edtn convert".'
+    )
+  try:
+    return config_lib.from_json(path.read_text())
+  except ValueError as error:
+    raise WorkdirError(f'{path} is damaged: {error}') from error
+
+
+def provenance() -> dict[str, Any]:
+  """Commit, versions, devices and time of this process."""
+  import jax
+
+  return {
+    'started': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
+    'commit': git_commit(),
+    'python': platform.python_version(),
+    'versions': {name: _version(name) for name in _VERSIONED},
+    'platform': jax.default_backend(),
+    'device_kind': jax.devices()[0].device_kind,
+    'devices': jax.device_count(),
+    'processes': jax.process_count(),
+    'argv': sys.argv[1:],
+  }
+
+
+def append_provenance(workdir: epath.Path, **extra: Any) -> None:
+  """Adds this process to the list of runs that worked in `workdir`."""
+  path = workdir / PROVENANCE
+  runs = json.loads(path.read_text())['runs'] if path.exists() else []
+  runs.append({**provenance(), **extra})
+  write_text(path, json.dumps({'runs': runs}, indent=2) + '\n')
+
+
+def git_commit() -> str | None:
+  """Commit of the source tree, marked `-dirty` if it differs, or None."""
+  root = pathlib.Path(__file__).resolve().parents[1]
+  if not (root / '.git').exists():
+    return None
+  command = ['git', '-C', str(root), 'describe', '--always', '--dirty']
+  command += ['--abbrev=12', '--exclude=*']
+  try:
+    done = subprocess.run(
+      command, capture_output=True, text=True, timeout=10, check=True
+    )
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+  try:
+    return importlib.metadata.version(name)
+  except importlib.metadata.PackageNotFoundError:
+    return None
+
+
+# A change of these would make the stored state mean something else.
+_FIXED = ('task', 'seed', 'model.', 'face.', 'data.', 'loss.', 'optimizer.name')
+
+
+def check_same_run(
+  stored: ml_collections.ConfigDict, wanted: ml_collections.ConfigDict
+) -> dict[str, tuple[Any, Any]]:
+  """Compares the config of an existing run with the one asked for.
+
+  Args:
+    stored: config found in the workdir.
+    wanted: config of this call.
+
+  Returns:
+    Differences that are allowed on resume (rates, lengths, logging).
+
+  Raises:
+    ConfigError: with every difference that is not.
+  """
+  differences = config_lib.differences(stored, wanted)
+  problems = []
+  for key, (old, new) in differences.items():
+    if key.startswith(_FIXED) or key == 'train.batch_size':
+      problems.append(
+        config_lib.Problem(
+          key,
+          new,
+          f'the run in this workdir has {old!r}',
+          'Use the same value, or another --workdir.',
+        )
+      )
+  if problems:
+    raise config_lib.ConfigError(problems)
+  return differences
