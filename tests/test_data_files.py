@@ -1,0 +1,38 @@
+import json
+
+import numpy as np
+import pytest
+
+from data import files
+
+
+def test_natural_key_counts():
+  names = ['10.mat', '2.mat', '1.mat', '0000003.mat', 'a9', 'a10', 'b']
+  wanted = ['1.mat', '2.mat', '0000003.mat', '10.mat', 'a9', 'a10', 'b']
+  assert sorted(names, key=files.natural_key) == wanted
+  assert sorted(['01', '1'], key=files.natural_key) == ['01', '1']
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+  path = tmp_path / 'x.json'
+  files.write_json(path, {'a': 1})
+
+  def write_half():
+    with files.atomic_writer(path) as file:
+      file.write(b'half')
+      raise RuntimeError('stop')
+
+  with pytest.raises(RuntimeError, match='stop'):
+    write_half()
+  assert json.loads(path.read_text()) == {'a': 1}
+  assert [p.name for p in tmp_path.iterdir()] == ['x.json']
+
+
+def test_json_refuses_nan(tmp_path):
+  with pytest.raises(ValueError, match='JSON compliant'):
+    files.write_json(tmp_path / 'x.json', [float('nan')])
+
+
+def test_npz_refuses_objects(tmp_path):
+  with pytest.raises(TypeError, match='Python objects: b'):
+    files.write_npz(tmp_path / 'x.npz', {'a': np.zeros(2), 'b': np.array([{}])})
