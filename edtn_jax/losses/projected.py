@@ -30,7 +30,7 @@ import numpy as np
 from edtn_jax.losses.terms import Geometry
 from flame_jax.assets import FlameAssets
 from flame_jax.landmarks import frontal_landmark_weights
-from flame_jax.rotations import rotation_matrix
+from flame_jax.rotations import rotation_offset
 
 _JAW = 2
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -149,7 +149,7 @@ def _target_basis(assets: FlameAssets, num_expression: int) -> np.ndarray:
 
 def _features(expression: jax.Array, jaw_pose: jax.Array) -> jax.Array:
   """G of the module's docstring, [..., N] float32."""
-  rotation = rotation_matrix(jaw_pose) - jnp.eye(3, dtype=jaw_pose.dtype)
+  rotation = rotation_offset(jaw_pose)
   r = rotation.reshape(*jaw_pose.shape[:-1], 9)
   inner = jnp.concatenate([jnp.ones_like(r[..., :1]), expression, r], axis=-1)
   outer = (r[..., :, None] * inner[..., None, :]).reshape(*r.shape[:-1], -1)
