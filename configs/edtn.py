@@ -73,6 +73,8 @@ def _base() -> ml_collections.ConfigDict:
   face.landmarks = ''  # its landmark embedding(s), comma-separated
   face.pose_adapter = 'fit'  # or a [17, 50] .npy
   face.adapter_penalty = 1e-3
+  # Whose expression numbers the codes are: 'procedural', or 'flame' (DECA).
+  face.expression_space = 'procedural'
 
   config.loss = loss = ml_collections.ConfigDict()
   loss.reading = 'paper'

@@ -108,6 +108,7 @@ def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
   Raises:
     ConfigError: with every problem: key, value, rule, remedy.
   """
+  from edtn_jax.faces import EXPRESSION_SPACES
   from edtn_jax.losses.terms import READINGS
   from edtn_jax.tasks.expression_translation import FORMS
   from edtn_jax.tasks.registry import task_names
@@ -129,6 +130,7 @@ def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
   check.file('face.model', words=('procedural',))
   check.file('face.pose_adapter', words=('fit',))
   check.at_least('face.adapter_penalty', 0)
+  check.one_of('face.expression_space', EXPRESSION_SPACES)
   _validate_data(check)
   _validate_training(check, num_devices)
   check.done()

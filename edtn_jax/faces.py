@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import ml_collections
 import numpy as np
 
+from data.codes import FLAME_SPACE, NUM_EXPRESSION, PROCEDURAL_SPACE
 from edtn_jax.translation.pose_adapter import (
   PoseAdapterError,
   fit_pose_adapter,
@@ -14,49 +17,93 @@ from flame_jax.assets import FlameAssets
 
 PROCEDURAL = 'procedural'
 FIT = 'fit'
-NUM_EXPRESSION = 50
+EXPRESSION_SPACES = (PROCEDURAL_SPACE, FLAME_SPACE)
 
 
-def load_face(config: ml_collections.ConfigDict) -> FlameAssets:
-  """Loads `config.model`: the procedural head or a FLAME-format file.
+@dataclasses.dataclass(frozen=True)
+class Face:
+  """A head model with the adapter that belongs to it.
+
+  Attributes:
+    assets: the head model.
+    pose_adapter: [17, 50] float32, expressions of the 17 coefficients.
+    expression_space: whose expression numbers it understands, `procedural`
+      or `flame`.
+    description: one line for reports.
+  """
+
+  assets: FlameAssets
+  pose_adapter: np.ndarray
+  expression_space: str
+  description: str
+
+
+def load_face(
+  config: ml_collections.ConfigDict, pose_adapter: np.ndarray | None = None
+) -> Face:
+  """Loads the head model and fits or loads its adapter.
+
+  The procedural head has an expression basis of its own. With
+  `expression_space='flame'` and a released adapter it is given a basis that
+  answers to FLAME's codes along the adapter's 17 directions, so that real
+  codes can be shown and trained on without any restricted file.
 
   Args:
-    config: the `face` section: `model` ('procedural' or a path) and
-      `landmarks` (path or comma-separated paths of landmark files, or None).
+    config: the `face` section: `model` ('procedural' or a FLAME file),
+      `landmarks` (comma-separated landmark files), `pose_adapter` ('fit' or a
+      `.npy` file), `adapter_penalty`, `expression_space`.
+    pose_adapter: [17, 50] to use instead of `config.pose_adapter`, for
+      example the one stored in a checkpoint.
 
   Returns:
-    The head model with its landmark embedding.
+    The face.
 
   Raises:
-    FlameFileError: if a file is absent or malformed.
+    FlameFileError: if a model file is absent or malformed.
+    PoseAdapterError: if the adapter does not fit, or is missing where FLAME
+      codes meet the procedural head.
   """
   if config.model == PROCEDURAL:
-    from flame_jax.procedural import procedural_head
-
-    return procedural_head()
+    return _procedural_face(config, pose_adapter)
   from flame_jax.io import load_flame
 
   paths = config.landmarks.split(',') if config.landmarks else None
-  return load_flame(config.model, paths)
+  assets = load_flame(config.model, paths)
+  if pose_adapter is None:
+    pose_adapter = _adapter(config, assets)
+  return Face(assets, pose_adapter, FLAME_SPACE, f'FLAME file {config.model}')
 
 
-def load_adapter(
+def _procedural_face(config, pose_adapter) -> Face:
+  from flame_jax.procedural import align_expression_basis, procedural_head
+
+  assets = procedural_head()
+  if config.expression_space == PROCEDURAL_SPACE:
+    if pose_adapter is None:
+      pose_adapter = _adapter(config, assets)
+    return Face(assets, pose_adapter, PROCEDURAL_SPACE, 'procedural head')
+  if pose_adapter is None and config.pose_adapter == FIT:
+    raise PoseAdapterError(
+      'FLAME codes on the procedural head need the pose adapter that relates '
+      'the two: give its .npy file (for example the released '
+      'transform_matrix), or a FLAME file as face.model'
+    )
+  if pose_adapter is None:
+    pose_adapter = _adapter(config, assets)
+  own = fit_pose_adapter(assets, penalty=config.adapter_penalty)
+  aligned = align_expression_basis(assets, own, pose_adapter)
+  return Face(
+    aligned,
+    pose_adapter,
+    FLAME_SPACE,
+    'procedural head, aligned to FLAME codes by the pose adapter',
+  )
+
+
+def _adapter(
   config: ml_collections.ConfigDict, assets: FlameAssets
 ) -> np.ndarray:
-  """Fits or loads `config.pose_adapter`.
-
-  Args:
-    config: the `face` section: `pose_adapter` ('fit' or a `.npy` path) and
-      `adapter_penalty`.
-    assets: the head model it belongs to.
-
-  Returns:
-    [17, 50] float32.
-
-  Raises:
-    PoseAdapterError: if the matrix does not fit the translator's 50
-      expression numbers.
-  """
+  """Fits or loads `config.pose_adapter`, [17, 50] float32."""
   if config.pose_adapter == FIT:
     return fit_pose_adapter(
       assets,

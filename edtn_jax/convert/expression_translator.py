@@ -86,7 +86,7 @@ def write_converted(
     constants['pose_adapter'] = load_pose_adapter(pose_adapter)
     config.face.pose_adapter = str(pathlib.Path(pose_adapter).resolve())
   # Released codes are FLAME's: see data.codes.
-  config.data.expression_space = 'flame'
+  config.face.expression_space = 'flame'
   workdir = epath.Path(workdir)
   if (workdir / workdir_lib.CONFIG).exists():
     raise workdir_lib.WorkdirError(

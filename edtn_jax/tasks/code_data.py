@@ -12,9 +12,10 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from data import pipelines, procedural_codes
+from data import dataset, pipelines, procedural_codes
 from data.codes import CodeTable
 from edtn_jax import devices
+from edtn_jax.faces import Face
 from edtn_jax.tasks.base import Batch, Task, TrainData
 
 # Frames that are encoded at once when a table is put on the devices.
@@ -90,9 +91,9 @@ class StreamCodeData(TrainData):
     self._config = config
     self._validation = validation
     self._batch_size = config.train.batch_size
-    from data.dataset import open_dataset
-
-    split = open_dataset(config.data.path).splits[config.data.train_split]
+    split = dataset.open_dataset(config.data.path).splits[
+      config.data.train_split
+    ]
     self.examples_per_pass = split.num_identities
 
   def batches(self, step: int) -> Iterator[Batch]:
@@ -126,25 +127,25 @@ def build_code_data(
 
   Args:
     config: the whole config.
-    task: the task; its `pose_adapter` makes procedural codes.
+    task: the task; its `face` makes procedural codes and says which fit.
     mesh: devices for the resident path.
 
   Returns:
     The input.
 
   Raises:
-    DataError: if the data set has no usable split.
+    DataError: if the data set has no usable split or foreign codes.
   """
-  if config.data.source == 'procedural':
-    train, validation = _procedural_tables(config, task.pose_adapter)
-  else:
-    train, validation = _dataset_tables(config)
-  split = ValidationSplit(validation, config.train.eval_batch_size)
+  validation = build_code_validation(config, task)
   if config.data.pipeline == 'stream':
-    return StreamCodeData(config, split)
+    return StreamCodeData(config, validation)
+  if config.data.source == 'procedural':
+    table = _procedural_table(config, task.face, config.data.num_identities, 0)
+  else:
+    table = _dataset_table(config, task.face, config.data.train_split)
   return MemoryCodeData(
-    train,
-    split,
+    table,
+    validation,
     task,
     mesh,
     seed=config.seed,
@@ -152,45 +153,60 @@ def build_code_data(
   )
 
 
-def _procedural_tables(config, pose_adapter) -> tuple[CodeTable, CodeTable]:
+def build_code_validation(
+  config: ml_collections.ConfigDict, task: Any
+) -> ValidationSplit:
+  """The validation split alone; see `build_code_data`."""
   settings = config.data
-
-  def table(num_identities, first_identity):
-    clips = procedural_codes.procedural_clips(
-      pose_adapter,
-      seed=settings.procedural_seed,
-      num_identities=num_identities,
-      frames_per_identity=settings.frames_per_identity,
-      first_identity=first_identity,
-      offset_scale=settings.offset_scale,
-      noise_scale=settings.noise_scale,
+  if settings.source == 'procedural':
+    table = _procedural_table(
+      config,
+      task.face,
+      settings.validation_identities,
+      settings.num_identities,
     )
-    return CodeTable.from_clips(clips)
-
-  return (
-    table(settings.num_identities, 0),
-    table(settings.validation_identities, settings.num_identities),
-  )
+  else:
+    table = _dataset_table(config, task.face, settings.validation_split)
+  return ValidationSplit(table, config.train.eval_batch_size)
 
 
-def _dataset_tables(config) -> tuple[CodeTable | None, CodeTable]:
-  from data.dataset import load_table, open_dataset
-
+def _procedural_table(
+  config: ml_collections.ConfigDict, face: Face, count: int, first: int
+) -> CodeTable:
+  """Codes of procedural identities `first` to `first + count`."""
   settings = config.data
-  known = open_dataset(settings.path).splits
-  for split in (settings.train_split, settings.validation_split):
-    if split not in known:
-      raise DataError(
-        f'{settings.path} has no split {split!r}; there: {sorted(known)}. '
-        'Prepare more identities, or set --config.data.validation_split.'
-      )
-  validation = load_table(settings.path, settings.validation_split)
-  train = (
-    None
-    if settings.pipeline == 'stream'
-    else load_table(settings.path, settings.train_split)
+  clips = procedural_codes.procedural_clips(
+    face.pose_adapter,
+    seed=settings.procedural_seed,
+    num_identities=count,
+    frames_per_identity=settings.frames_per_identity,
+    first_identity=first,
+    offset_scale=settings.offset_scale,
+    noise_scale=settings.noise_scale,
   )
-  return train, validation
+  return CodeTable.from_clips(clips)
+
+
+def _dataset_table(
+  config: ml_collections.ConfigDict, face: Face, split: str
+) -> CodeTable:
+  """One split of a prepared data set, checked against the head model."""
+  path = config.data.path
+  known = dataset.open_dataset(path).splits
+  if split not in known:
+    raise DataError(
+      f'{path} has no split {split!r}; there: {sorted(known)}. Prepare more '
+      'identities, or set --config.data.validation_split.'
+    )
+  table = dataset.load_table(path, split)
+  if table.expression_space != face.expression_space:
+    raise DataError(
+      f'{path} holds {table.expression_space!r} codes, the face model '
+      f'understands {face.expression_space!r}. For FLAME codes set '
+      '--config.face.model=FLAME_FILE, or --config.face.expression_space='
+      'flame with --config.face.pose_adapter=MATRIX.npy.'
+    )
+  return table
 
 
 def _encode_table(table: CodeTable, task: Task, mesh: Mesh) -> Batch:

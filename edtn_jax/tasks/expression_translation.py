@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -28,8 +28,10 @@ from edtn_jax.losses import (
 )
 from edtn_jax.tasks import code_data
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
-from edtn_jax.translation.network import ExpressionTranslator
-from flame_jax.assets import FlameAssets
+from edtn_jax.translation.network import (
+  ExpressionTranslator,
+  build_translator,
+)
 
 FORMS = ('projected', 'mesh')
 
@@ -44,16 +46,14 @@ class ExpressionTranslationTask(Task):
 
   Attributes:
     model: the translator.
-    assets: head model.
-    pose_adapter: [17, 50] float32.
+    face: head model and pose adapter.
     reading: `paper` or `code` (see `edtn_jax.losses.terms`).
     form: `projected` (no mesh, exact) or `mesh` (through the FLAME layer).
     weights: loss weights.
   """
 
   model: ExpressionTranslator
-  assets: FlameAssets
-  pose_adapter: np.ndarray
+  face: faces.Face
   reading: str
   form: str
   weights: LossWeights
@@ -63,17 +63,19 @@ class ExpressionTranslationTask(Task):
   @functools.cached_property
   def constants(self) -> dict[str, Any]:
     """Pose adapter and either the projection or the head model."""
-    adapter = jnp.asarray(self.pose_adapter)
+    adapter = jnp.asarray(self.face.pose_adapter)
     if self.form == 'mesh':
-      return {'pose_adapter': adapter, 'assets': self.assets}
+      return {'pose_adapter': adapter, 'assets': self.face.assets}
     return {
       'pose_adapter': adapter,
-      'projection': make_projected_mesh(self.assets, self.pose_adapter),
+      'projection': make_projected_mesh(
+        self.face.assets, self.face.pose_adapter
+      ),
     }
 
   def portable_constants(self) -> dict[str, np.ndarray]:
     """The pose adapter: what the coefficients mean as expressions."""
-    return {'pose_adapter': np.asarray(self.pose_adapter, np.float32)}
+    return {'pose_adapter': np.asarray(self.face.pose_adapter, np.float32)}
 
   def init(self, rng: jax.Array) -> Params:
     """Initialises the translator."""
@@ -137,8 +139,8 @@ class ExpressionTranslationTask(Task):
     pose_coeffs = self.predict(params, constants, batch)['pose_coeffs']
     human = batch['human']
     picture = comparison.target_and_predicted(
-      self.assets,
-      self.pose_adapter,
+      self.face.assets,
+      self.face.pose_adapter,
       np.asarray(human['expression'][:4]),
       np.asarray(human['jaw_pose'][:4]),
       np.asarray(pose_coeffs[:4]),
@@ -181,11 +183,10 @@ def _batch_metrics(task, params, constants, batch) -> ExpressionMetrics:
 
 def build(config: ml_collections.ConfigDict) -> ExpressionTranslationTask:
   """Builds the task from a config (see `configs/edtn.py`)."""
-  assets = faces.load_face(config.face)
+  face = faces.load_face(config.face)
   return ExpressionTranslationTask(
-    model=build_model(config.model),
-    assets=assets,
-    pose_adapter=faces.load_adapter(config.face, assets),
+    model=build_translator(config.model),
+    face=face,
     reading=config.loss.reading,
     form=config.loss.form,
     weights=LossWeights(
@@ -197,15 +198,6 @@ def build(config: ml_collections.ConfigDict) -> ExpressionTranslationTask:
   )
 
 
-def build_model(config: ml_collections.ConfigDict) -> ExpressionTranslator:
-  """Builds the translator from `config.model`."""
-  return ExpressionTranslator(
-    hidden_sizes=tuple(config.hidden_sizes),
-    negative_slope=config.negative_slope,
-    dtype=jnp.dtype(config.dtype),
-  )
-
-
 def build_data(
   config: ml_collections.ConfigDict,
   task: ExpressionTranslationTask,
@@ -213,3 +205,10 @@ def build_data(
 ) -> TrainData:
   """Builds the source of human codes from `config.data`."""
   return code_data.build_code_data(config, task, mesh)
+
+
+def build_validation(
+  config: ml_collections.ConfigDict, task: ExpressionTranslationTask
+) -> Iterable[Batch]:
+  """The validation split alone."""
+  return code_data.build_code_validation(config, task)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 
 import ml_collections
 from jax.sharding import Mesh
 
-from edtn_jax.tasks.base import Task, TrainData
+from edtn_jax.tasks.base import Batch, Task, TrainData
 
-# name -> module with `build(config) -> Task` and
-# `build_data(config, task, mesh) -> TrainData`; imported only when asked for.
+# name -> module with `build`, `build_data` and `build_validation`, which have
+# the signatures of the functions below; imported only when asked for.
 _MODULES = {
   'expression_translation': 'edtn_jax.tasks.expression_translation',
 }
@@ -39,6 +40,17 @@ def build_data(
     ValueError: for an unknown task name, or data that cannot be used.
   """
   return _module(config).build_data(config, task, mesh)
+
+
+def build_validation(
+  config: ml_collections.ConfigDict, task: Task
+) -> Iterable[Batch]:
+  """The validation split that `config.data` describes, in padded batches.
+
+  Raises:
+    ValueError: for an unknown task name, or data that cannot be used.
+  """
+  return _module(config).build_validation(config, task)
 
 
 def _module(config: ml_collections.ConfigDict):

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 from flax import linen as nn
 
 from data.pose_vector import NUM_COEFFICIENTS
@@ -74,3 +75,14 @@ class ExpressionTranslator(nn.Module):
       precision=self.precision,
       name=f'layer_{index}',
     )
+
+
+def build_translator(
+  config: ml_collections.ConfigDict,
+) -> ExpressionTranslator:
+  """Builds the translator from the `model` section of a config."""
+  return ExpressionTranslator(
+    hidden_sizes=tuple(config.hidden_sizes),
+    negative_slope=config.negative_slope,
+    dtype=jnp.dtype(config.dtype),
+  )
