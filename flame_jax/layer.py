@@ -113,18 +113,26 @@ def _merge_terms(terms):
   ]
 
 
-def _blend(template, terms, order: str, matmul_dtype):
-  """Template plus blendshapes; `order` is 'vc' ([..., V, 3]) or 'cv'."""
-  result = template if order == 'vc' else template.T
+def _blend(template, terms, matmul_dtype):
+  """Template [..] plus blendshapes; bases are [*template.shape, n]."""
+  result = template
   for basis, coefficients in terms:
-    result = result + jnp.einsum(
-      f'...k,vck->...{order}',
+    result = result + jnp.tensordot(
       coefficients.astype(matmul_dtype),
       basis.astype(matmul_dtype),
+      ((-1,), (-1,)),
       precision=jax.lax.Precision.HIGHEST,
       preferred_element_type=template.dtype,
     )
   return result
+
+
+def _blend_planes(template, terms, matmul_dtype):
+  """Three [..., V] coordinate planes of template plus blendshapes."""
+  # The small basis is transposed here; the large result never is.
+  terms = [(basis.transpose(1, 0, 2), c) for basis, c in terms]
+  blended = _blend(template.T, terms, matmul_dtype)
+  return [blended[..., a, :] for a in _AXES]
 
 
 def _rest_joints(assets: FlameAssets, terms, dtype) -> jax.Array:
@@ -138,7 +146,7 @@ def _rest_joints(assets: FlameAssets, terms, dtype) -> jax.Array:
 
   joint_terms = [(regress(basis), c) for basis, c in terms]
   template = regress(jnp.asarray(assets.v_template, dtype))
-  return _blend(template, joint_terms, 'vc', dtype)
+  return _blend(template, joint_terms, dtype)
 
 
 def _turn(offset, planes):
@@ -251,13 +259,12 @@ def flame_apply(
   joints = _rest_joints(assets, _merge_terms(identity), dtype)
   operands = matmul_dtype or dtype
   if offsets:
-    blended = _blend(template, terms, 'cv', operands)
+    planes = _blend_planes(template, terms, operands)
     weights = jnp.asarray(assets.lbs_weights, dtype)
-    planes = [blended[..., a, :] for a in _AXES]
     vertices = jnp.stack(_skin(planes, joints, weights, offsets), axis=-1)
     joints = _posed_joints(joints, offsets)
   else:
-    vertices = _blend(template, terms, 'vc', operands)
+    vertices = _blend(template, terms, operands)
   vertices = jnp.broadcast_to(vertices, (*batch, *template.shape))
   points = None
   if landmarks is not None and assets.landmarks is not None:
