@@ -1,0 +1,272 @@
+"""What the command line does, as plain functions.
+
+`main.py` makes the flags of each command from the function's arguments and
+their help from its docstring. Heavy imports are inside the functions, so that
+`--help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+
+def train(config: Any, workdir: str, num_devices: int = 0) -> int:
+  """Train a task, or continue a run.
+
+  Args:
+    config: experiment file with its argument, e.g. configs/edtn.py:code;
+      override any value: --config.loss.vertex_weight=10
+    workdir: directory of the run; an existing run is continued
+    num_devices: use so many devices; 0 uses all
+  """
+  from edtn_jax.training import train_and_evaluate
+
+  train_and_evaluate(config, workdir, num_devices=num_devices or None)
+  return 0
+
+
+def evaluate(
+  workdir: str,
+  step: int = -1,
+  data: str = '',
+  split: str = '',
+  pose_adapter: str = '',
+  output: str = '',
+) -> int:
+  """Validation metrics of a run, as JSON and a Markdown row.
+
+  Args:
+    workdir: directory of the run
+    step: checkpoint step; -1 takes the newest
+    data: prepared data set; empty takes the data of the run
+    split: split of the data set; empty takes the validation split
+    pose_adapter: [17, 50] .npy file; empty takes the one of the run
+    output: JSON file to write as well
+  """
+  from edtn_jax import workdir as workdir_lib
+  from edtn_jax.evaluation.run import evaluate_run, markdown_row
+
+  result = evaluate_run(
+    workdir,
+    step=_step(step),
+    data_path=data,
+    split=split,
+    pose_adapter=pose_adapter,
+  )
+  text = json.dumps(result, indent=2)
+  if output:
+    workdir_lib.write_text(pathlib.Path(output), text + '\n')
+  print(text)
+  print(markdown_row(result))
+  return 0
+
+
+def export(workdir: str, output: str, step: int = -1) -> int:
+  """Export a checkpoint for inference without the training stack.
+
+  Args:
+    workdir: directory of the run
+    output: directory to make
+    step: checkpoint step; -1 takes the newest
+  """
+  from edtn_jax.export import export_translator
+
+  manifest = export_translator(workdir, output, step=_step(step))
+  print(json.dumps(manifest, indent=2))
+  return 0
+
+
+def reenact(
+  driving: str,
+  workdir: str,
+  output: str,
+  step: int = -1,
+  frames: str = '',
+  face: str = '',
+  landmarks: str = '',
+  pose_adapter: str = '',
+  clip: str = '',
+  split: str = '',
+  neutral: str = 'output',
+  neutral_frames: str = '',
+  mouth_gain: float = 1.0,
+  eye_gain: float = 1.0,
+  smoothing: bool = True,
+  head_pose: str = 'absolute',
+  angle_limit_deg: float = 35.0,
+  fps: float = 25.0,
+  gif: bool = True,
+  gif_every: int = 2,
+  gif_max_frames: int = 120,
+) -> int:
+  """Drive an anime pose by face codes: pose vectors and a GIF.
+
+  Args:
+    driving: folder of DECA .mat files, prepared data set, or .npz
+    workdir: run of "edtn train" or "edtn convert"
+    output: directory for the results
+    step: checkpoint step; -1 takes the newest
+    frames: directory of driving frames to show beside the meshes
+    face: FLAME file to draw with; empty takes the one of the run
+    landmarks: landmark files of that face, comma-separated
+    pose_adapter: [17, 50] .npy file; empty takes the one of the checkpoint
+    clip: clip name, when driving is a data set
+    split: split of the data set
+    neutral: calibration of the resting face: output, code or none
+    neutral_frames: names of neutral frames, comma-separated; empty finds them
+    mouth_gain: factor of the mouth coefficients
+    eye_gain: factor of the eye coefficients
+    smoothing: whether to run the one-euro filter
+    head_pose: absolute or relative
+    angle_limit_deg: head angles are clamped to plus and minus this
+    fps: frames a second of the driver
+    gif: whether to draw the GIF
+    gif_every: draw one frame in so many
+    gif_max_frames: stop drawing after so many pictures
+  """
+  from edtn_jax.reenact import ReenactOptions
+  from edtn_jax.reenact_run import reenact_run
+
+  options = ReenactOptions(
+    neutral=neutral,
+    neutral_frames=_words(neutral_frames),
+    mouth_gain=mouth_gain,
+    eye_gain=eye_gain,
+    smoothing=smoothing,
+    head_pose=head_pose,
+    angle_limit_deg=angle_limit_deg,
+    fps=fps,
+    gif=gif,
+    gif_every=gif_every,
+    gif_max_frames=gif_max_frames,
+  )
+  summary = reenact_run(
+    driving,
+    workdir,
+    output,
+    options=options,
+    step=_step(step),
+    frames=frames,
+    face=face,
+    landmarks=landmarks,
+    pose_adapter=pose_adapter,
+    clip=clip or None,
+    split=split or None,
+  )
+  print(f'{summary["frames"]} frames -> {output}: {summary["files"]}')
+  return 0
+
+
+def prepare(
+  output: str,
+  input: str = '',
+  procedural: int = 0,
+  frames_per_identity: int = 50,
+  seed: int = 0,
+  validation_fraction: float = 0.02,
+  num_processes: int = 1,
+  overwrite: bool = False,
+) -> int:
+  """Make a data set from DECA codes, or from procedural ones.
+
+  Args:
+    output: data set directory to make
+    input: VoxCeleb + DECA tree, or any folder of .mat files
+    procedural: instead of an input, so many procedural identities
+    frames_per_identity: of the procedural identities
+    seed: of the procedural identities
+    validation_fraction: share of the identities held out
+    num_processes: processes that read
+    overwrite: replace a finished data set
+  """
+  from edtn_jax.prepare_run import prepare_run
+
+  manifest = prepare_run(
+    output,
+    input_dir=input,
+    procedural=procedural,
+    frames_per_identity=frames_per_identity,
+    seed=seed,
+    validation_fraction=validation_fraction,
+    num_processes=num_processes,
+    overwrite=overwrite,
+  )
+  print(json.dumps(manifest['splits'], indent=2))
+  return 0
+
+
+def convert(input: str, workdir: str, pose_adapter: str = '') -> int:
+  """Turn released weights (EDTN.pt) into a run that every command reads.
+
+  Args:
+    input: the torch file; nothing in it is executed
+    workdir: directory to make
+    pose_adapter: [17, 50] .npy file that belongs to the weights
+  """
+  from configs import edtn as edtn_config
+  from edtn_jax.convert.expression_translator import write_converted
+
+  write_converted(
+    input,
+    workdir,
+    edtn_config.get_config('code'),
+    pose_adapter=pose_adapter or None,
+  )
+  print(f'{input} -> {workdir}')
+  return 0
+
+
+def demo(
+  output: str = 'demo_out',
+  driving: str = '',
+  weights: str = '',
+  pose_adapter: str = '',
+  frames: str = '',
+  num_steps: int = 0,
+  seed: int = 0,
+) -> int:
+  """Train on procedural codes, evaluate, reenact, write a report.
+
+  Args:
+    output: directory for the results
+    driving: real codes; they need --weights and --pose_adapter
+    weights: released EDTN.pt for real codes
+    pose_adapter: released [17, 50] .npy for real codes
+    frames: directory of driving frames to show beside the meshes
+    num_steps: training steps; 0 takes the demo's own number
+    seed: of data and training
+  """
+  from edtn_jax.demo import run_demo
+
+  report = run_demo(
+    output,
+    driving=driving,
+    weights=weights,
+    pose_adapter=pose_adapter,
+    frames=frames,
+    num_steps=num_steps,
+    seed=seed,
+  )
+  print(f'Open {report} in a browser.')
+  return 0
+
+
+COMMANDS = {
+  'train': train,
+  'evaluate': evaluate,
+  'export': export,
+  'reenact': reenact,
+  'prepare': prepare,
+  'convert': convert,
+  'demo': demo,
+}
+
+
+def _step(step: int) -> int | None:
+  return None if step < 0 else step
+
+
+def _words(text: str) -> tuple[str, ...]:
+  return tuple(word for word in text.split(',') if word)
