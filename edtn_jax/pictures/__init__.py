@@ -1,0 +1,1 @@
+"""Pictures of meshes and pose vectors: panels, bars, sheets, GIFs."""
