@@ -1,0 +1,131 @@
+"""What reenactment reports about a run: statistics and times."""
+
+from __future__ import annotations
+
+import collections.abc
+import contextlib
+import time
+from typing import Any, TypeVar
+
+import numpy as np
+
+from data import pose_vector
+from edtn_jax.signal.statistics import StreamStatistics
+
+_Item = TypeVar('_Item')
+
+# Above this an eye counts as closed.
+_CLOSED_EYE = 0.5
+# Rows of a pose vector whose jitter is averaged, by name.
+_PARTS = {
+  'coefficients': slice(0, pose_vector.NUM_COEFFICIENTS),
+  'angles_deg': slice(pose_vector.NUM_COEFFICIENTS, None),
+}
+
+
+class Statistics:
+  """Statistics of pose vectors before, after the filter and at the end."""
+
+  def __init__(self):
+    self._before = StreamStatistics()
+    self._smoothed = StreamStatistics()
+    self._result = StreamStatistics()
+    self._closed_eye_frames = 0
+
+  def add(
+    self, before: np.ndarray, smoothed: np.ndarray, result: np.ndarray
+  ) -> None:
+    """Takes in the next [T, 20] pose vectors of each stage."""
+    self._before.add(before)
+    self._smoothed.add(smoothed)
+    self._result.add(result)
+    self._closed_eye_frames += int(closed_eyes(result).sum())
+
+  def summary(self) -> dict[str, Any]:
+    """Numbers for `summary.json`."""
+    result = self._result
+    rows = zip(
+      pose_vector.POSE_NAMES,
+      result.mean.tolist(),
+      result.std.tolist(),
+      result.minimum.tolist(),
+      result.maximum.tolist(),
+      strict=True,
+    )
+    before, after = self._before.jitter, self._smoothed.jitter
+    return {
+      'closed_eye_frames': self._closed_eye_frames,
+      'jitter': {
+        part: {
+          'before': round(float(before[rows].mean()), 5),
+          'after': round(float(after[rows].mean()), 5),
+        }
+        for part, rows in _PARTS.items()
+      },
+      'pose': {
+        name: {
+          key: round(value, 4)
+          for key, value in zip(
+            ('mean', 'std', 'min', 'max'), values, strict=True
+          )
+        }
+        for name, *values in rows
+      },
+    }
+
+
+def closed_eyes(poses: np.ndarray) -> np.ndarray:
+  """Whether both eyes are closed, by either way of closing them.
+
+  Args:
+    poses: [T, 20] float, pose vectors.
+
+  Returns:
+    [T] bool: on both sides, wink or happy wink is above 0.5.
+  """
+  sides = []
+  for side in ('left', 'right'):
+    columns = [
+      pose_vector.POSE_INDEX[f'{stem}_{side}']
+      for stem in ('eye_wink', 'eye_happy_wink')
+    ]
+    sides.append(poses[:, columns].max(axis=1))
+  return np.minimum(*sides) > _CLOSED_EYE
+
+
+class Stopwatch:
+  """Adds up wall time by stage."""
+
+  def __init__(self):
+    self._start = time.perf_counter()
+    self._stages: dict[str, float] = {}
+
+  @contextlib.contextmanager
+  def __call__(self, stage: str) -> collections.abc.Iterator[None]:
+    """Times a block."""
+    start = time.perf_counter()
+    try:
+      yield
+    finally:
+      spent = time.perf_counter() - start
+      self._stages[stage] = self._stages.get(stage, 0.0) + spent
+
+  def each(
+    self, stage: str, items: collections.abc.Iterable[_Item]
+  ) -> collections.abc.Iterator[_Item]:
+    """Yields items, timing how long each takes to arrive."""
+    iterator, end = iter(items), object()
+    while True:
+      with self(stage):
+        item = next(iterator, end)
+      if item is end:
+        return
+      yield item
+      # Else the last chunk would stay alive while the next one is read.
+      del item
+
+  def seconds(self) -> dict[str, float]:
+    """Seconds by stage, and `total` since the start."""
+    total = time.perf_counter() - self._start
+    stages = {**self._stages, 'total': total}
+    return {name: round(spent, 4) for name, spent in stages.items()}
