@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -160,17 +159,7 @@ class CodeClip:
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes the clip to an `.npz`, atomically."""
-    files.write_npz(
-      path,
-      {
-        'kind': np.array('code_clip'),
-        'identity': np.array(self.identity),
-        'name': np.array(self.name),
-        'frames': np.array(self.frames),
-        'expression_space': np.array(self.expression_space),
-        **self.arrays(),
-      },
-    )
+    files.write_npz(path, clip_to_arrays(self))
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> CodeClip:
@@ -183,11 +172,31 @@ class CodeClip:
       The clip.
 
     Raises:
-      CodesError: if the file is not a saved clip or its codes are broken.
+      files.BrokenFileError: if the file is no readable `.npz`.
+      CodesError: if it is not a saved clip or its codes are broken.
     """
-    stored = read_npz(path)
+    stored = files.read_npz(path)
     _require_kind(path, stored, 'code_clip')
     return clip_from_arrays(stored)
+
+
+def clip_to_arrays(clip: CodeClip) -> dict[str, np.ndarray]:
+  """What `CodeClip.save` stores: per-frame arrays, names, the space.
+
+  Args:
+    clip: the clip.
+
+  Returns:
+    Field name to array, none of them of Python objects.
+  """
+  return {
+    'kind': np.array('code_clip'),
+    'identity': np.array(clip.identity),
+    'name': np.array(clip.name),
+    'frames': np.array(clip.frames),
+    'expression_space': np.array(clip.expression_space),
+    **clip.arrays(),
+  }
 
 
 def clip_from_arrays(stored: Mapping[str, np.ndarray]) -> CodeClip:
@@ -365,9 +374,10 @@ class CodeTable:
       The table.
 
     Raises:
-      CodesError: if the file is not a saved table or its codes are broken.
+      files.BrokenFileError: if the file is no readable `.npz`.
+      CodesError: if it is not a saved table or its codes are broken.
     """
-    stored = read_npz(path)
+    stored = files.read_npz(path)
     _require_kind(path, stored, 'code_table')
     names = [f.name for f in dataclasses.fields(cls)]
     missing = [n for n in names if n not in stored and n != OPTIONAL_FIELD]
@@ -383,36 +393,6 @@ class CodeTable:
 def clip_order(clip: CodeClip) -> tuple:
   """Sort key of clips in tables and data sets: identity, then clip name."""
   return (clip.identity, files.natural_key(clip.name))
-
-
-def read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads every array of an `.npz`; nothing in it is ever executed.
-
-  Args:
-    path: an `.npz` file.
-
-  Returns:
-    Name to array.
-
-  Raises:
-    FileNotFoundError: if there is no such file.
-    CodesError: if it is no `.npz`, is cut short or holds Python objects.
-  """
-  if not os.path.exists(path):
-    raise FileNotFoundError(f'{path}: no such file')
-  try:
-    with np.load(path, allow_pickle=False) as stored:
-      return dict(stored)
-  except (
-    OSError,
-    EOFError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-  ) as error:
-    raise CodesError(
-      f'{path}: not a readable .npz of plain arrays ({error})'
-    ) from error
 
 
 def _require_kind(

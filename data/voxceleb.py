@@ -18,9 +18,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from data import deca, files
-
-SPLITS = ('train', 'validation', 'test')
+from data import deca, files, layout
 
 # Deeper trees are not data sets of this kind but a wrong path, such as `/`.
 _MAX_DEPTH = 4
@@ -31,7 +29,7 @@ class ClipSource:
   """A clip folder.
 
   Attributes:
-    split: one of `SPLITS`, or None where the tree gives no splits.
+    split: one of `layout.SPLITS`, or None where the tree gives no splits.
     identity: who it is.
     name: folder relative to the split's root, with `/`.
     folder: where the frames are.
@@ -102,7 +100,7 @@ def discover_clips(
 
 
 def _order(clip: ClipSource) -> tuple:
-  split = SPLITS.index(clip.split) if clip.split else 0
+  split = layout.SPLITS.index(clip.split) if clip.split else 0
   return (split, clip.identity, files.natural_key(clip.name))
 
 
@@ -112,7 +110,7 @@ def _split_roots(
   base = root
   if (root / 'deca').is_dir() and not _has_frames(root):
     base = root / 'deca'
-  given = [(split, base / split) for split in SPLITS]
+  given = [(split, base / split) for split in layout.SPLITS]
   given = [(split, folder) for split, folder in given if folder.is_dir()]
   return given or [(None, base)]
 

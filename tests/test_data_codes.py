@@ -155,19 +155,12 @@ def test_table_rules(changes, message):
 def test_loading_wrong_files(tmp_path):
   with pytest.raises(FileNotFoundError, match='no such file'):
     codes.CodeTable.load(tmp_path / 'absent.npz')
-  (tmp_path / 'text.npz').write_text('hello')
-  with pytest.raises(codes.CodesError, match=r'text\.npz: not a readable'):
-    codes.CodeTable.load(tmp_path / 'text.npz')
   make_clip().save(tmp_path / 'clip.npz')
   with pytest.raises(codes.CodesError, match="kind is 'code_clip'"):
     codes.CodeTable.load(tmp_path / 'clip.npz')
-  whole = (tmp_path / 'clip.npz').read_bytes()
-  (tmp_path / 'short.npz').write_bytes(whole[: len(whole) // 2])
-  with pytest.raises(codes.CodesError, match='not a readable'):
-    codes.CodeClip.load(tmp_path / 'short.npz')
-
-
-def test_pickled_objects_are_never_loaded(tmp_path):
-  np.savez(tmp_path / 'evil.npz', kind=np.array([{'a': 1}], dtype=object))
-  with pytest.raises(codes.CodesError, match='not a readable'):
-    codes.CodeClip.load(tmp_path / 'evil.npz')
+  np.savez(tmp_path / 'part.npz', kind='code_table', expression=np.zeros(3))
+  with pytest.raises(codes.CodesError, match='identity_offsets is missing'):
+    codes.CodeTable.load(tmp_path / 'part.npz')
+  np.savez(tmp_path / 'part.npz', kind='code_clip', shape=np.zeros(3))
+  with pytest.raises(codes.CodesError, match='camera is missing'):
+    codes.CodeClip.load(tmp_path / 'part.npz')

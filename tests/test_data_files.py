@@ -36,3 +36,21 @@ def test_json_refuses_nan(tmp_path):
 def test_npz_refuses_objects(tmp_path):
   with pytest.raises(TypeError, match='Python objects: b'):
     files.write_npz(tmp_path / 'x.npz', {'a': np.zeros(2), 'b': np.array([{}])})
+
+
+def test_unreadable_npz_is_named(tmp_path):
+  files.write_npz(tmp_path / 'good.npz', {'a': np.arange(1000)})
+  np.testing.assert_array_equal(
+    files.read_npz(tmp_path / 'good.npz')['a'], np.arange(1000)
+  )
+  whole = (tmp_path / 'good.npz').read_bytes()
+  (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])
+  (tmp_path / 'text.npz').write_text('hello')
+  (tmp_path / 'empty.npz').touch()
+  np.save(tmp_path / 'single.npy', np.zeros(3))
+  np.savez(tmp_path / 'evil.npz', a=np.array([{'x': 1}], dtype=object))
+  for name in ('cut.npz', 'text.npz', 'empty.npz', 'single.npy', 'evil.npz'):
+    with pytest.raises(files.BrokenFileError, match=f'{name}: not a readable'):
+      files.read_npz(tmp_path / name)
+  with pytest.raises(FileNotFoundError, match='no such file'):
+    files.read_npz(tmp_path / 'absent.npz')

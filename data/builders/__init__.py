@@ -1,0 +1,1 @@
+"""tensorflow-datasets builders; they write array_record, without TensorFlow."""
