@@ -117,3 +117,10 @@ def _adapter(
       f'works with (17, {NUM_EXPRESSION}); refit it for this model'
     )
   return matrix
+
+
+def procedural_adapter() -> np.ndarray:
+  """The adapter fitted to the procedural head, [17, 50] float32."""
+  from flame_jax.procedural import procedural_head
+
+  return fit_pose_adapter(procedural_head(), num_expression=NUM_EXPRESSION)

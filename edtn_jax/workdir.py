@@ -1,7 +1,7 @@
 """A run's directory: its config, where it came from, what it wrote.
 
 Layout: `config.json`, `provenance.json`, `metrics.jsonl` and TensorBoard
-events, `checkpoints/<step>/`, `samples/`.
+events, `checkpoints/<step>/`, `samples/`, and `result.json` once the run is over.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ CONFIG = 'config.json'
 PROVENANCE = 'provenance.json'
 CHECKPOINTS = 'checkpoints'
 SAMPLES = 'samples'
+# Written when a run has taken its last step: final step and metrics.
+RESULT = 'result.json'
 
 _VERSIONED = (
   'jax',

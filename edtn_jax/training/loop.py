@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import math
 import time
 from typing import Any
@@ -177,12 +178,22 @@ class _Run:
     if step not in self.manager.steps:
       self._save(step)
     self.manager.wait()
+    if step == self.num_steps and jax.process_index() == 0:
+      self._write_result(step)
     return TrainResult(
       state=self.state,
       metrics=self.metrics,
       step=step,
       preempted=preempted and step < self.num_steps,
       task=self.task,
+    )
+
+  def _write_result(self, step: int) -> None:
+    result = {'step': step, 'metrics': self.metrics}
+    if not self.metrics and (self.workdir / workdir_lib.RESULT).exists():
+      return  # nothing was left to do
+    workdir_lib.write_text(
+      self.workdir / workdir_lib.RESULT, json.dumps(result, indent=2) + '\n'
     )
 
   def _is_boundary(self, step: int) -> bool:

@@ -1,0 +1,114 @@
+"""Data sets from paths: recorded codes, or codes of procedural people."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from absl import logging
+
+from data import prepare, procedural_codes
+from edtn_jax import faces
+from edtn_jax.config import ConfigError, Problem
+
+
+def prepare_run(
+  output: str | os.PathLike,
+  *,
+  input_dir: str = '',
+  procedural: int = 0,
+  frames_per_identity: int = 50,
+  seed: int = 0,
+  validation_fraction: float = 0.02,
+  num_processes: int = 1,
+  overwrite: bool = False,
+) -> dict[str, Any]:
+  """Makes a data set from DECA codes, or from procedural ones.
+
+  Args:
+    output: directory to make.
+    input_dir: VoxCeleb + DECA tree or any folder of .mat; or '' with
+    procedural: so many procedural identities instead.
+    frames_per_identity: of procedural identities.
+    seed: of procedural identities.
+    validation_fraction: share of the identities held out, in [0, 1).
+    num_processes: processes that read `input_dir`.
+    overwrite: replace a finished data set.
+
+  Returns:
+    The manifest.
+
+  Raises:
+    ConfigError: if arguments contradict each other; nothing is written.
+    Others: see `data.prepare.prepare_codes`.
+  """
+  if bool(input_dir) == bool(procedural):
+    raise ConfigError(
+      [
+        Problem(
+          'input, procedural',
+          (input_dir, procedural),
+          'exactly one must be given',
+          'Use --input=DIR for recorded codes, --procedural=200 for made ones.',
+        )
+      ]
+    )
+  if input_dir:
+    return prepare.prepare_codes(
+      input_dir,
+      output,
+      validation_fraction=validation_fraction,
+      num_processes=num_processes,
+      overwrite=overwrite,
+      progress=_log_progress,
+    )
+  _check_procedural(procedural, frames_per_identity, validation_fraction)
+  held_out = max(1, round(procedural * validation_fraction))
+  adapter = faces.procedural_adapter()
+
+  def clips(count: int, first: int):
+    return procedural_codes.procedural_clips(
+      adapter,
+      seed=seed,
+      num_identities=count,
+      frames_per_identity=frames_per_identity,
+      first_identity=first,
+    )
+
+  return prepare.prepare_procedural(
+    output,
+    {
+      'train': clips(procedural - held_out, 0),
+      'validation': clips(held_out, procedural - held_out),
+    },
+    source={
+      'seed': seed,
+      'num_identities': procedural,
+      'frames_per_identity': frames_per_identity,
+    },
+    overwrite=overwrite,
+  )
+
+
+def _check_procedural(identities: int, frames: int, fraction: float) -> None:
+  problems = [
+    Problem(key, value, rule, 'Choose another value.')
+    for key, value, rule, good in (
+      ('procedural', identities, 'must be at least 2', identities >= 2),
+      ('frames_per_identity', frames, 'must be at least 1', frames >= 1),
+      (
+        'validation_fraction',
+        fraction,
+        'must be at least 0 and below 1',
+        0 <= fraction < 1,
+      ),
+    )
+    if not good
+  ]
+  if problems:
+    raise ConfigError(problems)
+
+
+def _log_progress(phase: str, done: int, total: int) -> None:
+  if done == total or done % max(1, total // 20) == 0:
+    logging.info('%s: %d of %d clips', phase, done, total)

@@ -1,0 +1,104 @@
+"""Reenactment from paths: opens driver, checkpoint and head model."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from typing import Any
+
+from absl import logging
+
+from data.codes import FLAME_SPACE
+from data.drivers import open_driver
+from edtn_jax import checkpoints, faces
+from edtn_jax.pictures.frames import FrameFolder
+from edtn_jax.pictures.meshes import MeshScene
+from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
+from edtn_jax.translation.inference import make_translate
+from edtn_jax.translation.pose_adapter import load_pose_adapter
+
+
+def reenact_run(
+  driving: str | os.PathLike,
+  workdir: str | os.PathLike,
+  output: str | os.PathLike,
+  *,
+  options: ReenactOptions,
+  step: int | None = None,
+  frames: str = '',
+  face: str = '',
+  landmarks: str = '',
+  pose_adapter: str = '',
+  clip: str | None = None,
+  split: str | None = None,
+) -> dict[str, Any]:
+  """Drives an anime pose by recorded codes.
+
+  Args:
+    driving: folder of DECA .mat files, prepared data set, or .npz.
+    workdir: run of "edtn train" or "edtn convert".
+    output: directory for the results.
+    options: how to reenact.
+    step: checkpoint step; None takes the newest.
+    frames: directory of driving frames for the GIF, or ''.
+    face: FLAME file to draw with, or '' for the run's own head model.
+    landmarks: landmark files of `face`, comma-separated.
+    pose_adapter: .npy to use instead of the checkpoint's adapter, or ''.
+    clip: clip name in a data set.
+    split: split of a data set.
+
+  Returns:
+    The summary, see `edtn_jax.reenact.reenact`.
+
+  Raises:
+    ReenactError: if codes and network speak of different face models.
+    CheckpointError, PoseAdapterError, FlameFileError: see there.
+  """
+  options.validate()
+  found = checkpoints.load_checkpoint(workdir, step=step)
+  driver = open_driver(driving, split=split, clip=clip)
+  space = found.config.face.expression_space
+  if driver.expression_space != space:
+    raise ReenactError(
+      f'{driving} holds {driver.expression_space!r} codes, the network in '
+      f'{workdir} was trained on {space!r} ones; their numbers mean different '
+      'things. For DECA codes convert the released weights (edtn convert), or '
+      'train with --config.face.expression_space=flame.'
+    )
+  translate = make_translate(found)
+  pictures = FrameFolder(frames) if frames else None
+  scene = None
+  if options.gif:
+    scene = _scene(found, face, landmarks, pose_adapter, options.panel_size)
+  return reenact(
+    driver,
+    translate,
+    pathlib.Path(output),
+    options=options,
+    scene=scene,
+    frame_picture=pictures,
+  )
+
+
+def _scene(
+  found: checkpoints.Checkpoint,
+  face: str,
+  landmarks: str,
+  pose_adapter: str,
+  size: int,
+) -> MeshScene | None:
+  """Head model for the pictures, or None where no adapter relates it."""
+  config = found.config.face.copy_and_resolve_references()
+  if face:
+    config.model, config.landmarks = face, landmarks
+  adapter = found.constants.get('pose_adapter')
+  if pose_adapter:
+    adapter = load_pose_adapter(pose_adapter)
+  if adapter is None and config.expression_space == FLAME_SPACE:
+    logging.warning(
+      'No meshes in the GIF: this checkpoint carries no pose adapter. Give '
+      '--pose_adapter=MATRIX.npy, or convert with it.'
+    )
+    return None
+  loaded = faces.load_face(config, adapter)
+  return MeshScene(loaded.assets, loaded.pose_adapter, size=size)
