@@ -55,6 +55,15 @@ class SplitIndex:
     return self.clip_offsets[first_clip]
 
 
+@dataclasses.dataclass(frozen=True)
+class SplitInfo:
+  """How much a split holds."""
+
+  num_identities: int
+  num_clips: int
+  num_frames: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class DatasetInfo:
   """A prepared data set.
@@ -68,9 +77,12 @@ class DatasetInfo:
   manifest: Mapping[str, Any]
 
   @property
-  def splits(self) -> dict[str, dict[str, int]]:
-    """Split name to counts of `identities`, `clips` and `frames`."""
-    return self.manifest['splits']
+  def splits(self) -> dict[str, SplitInfo]:
+    """Split name to what it holds, in the order of `layout.SPLITS`."""
+    return {
+      split: SplitInfo(counts['identities'], counts['clips'], counts['frames'])
+      for split, counts in self.manifest['splits'].items()
+    }
 
   @property
   def expression_space(self) -> str:
@@ -116,11 +128,11 @@ class DatasetInfo:
       raise CorruptDatasetError(
         f'{path}: broken clip index ({error}); prepare the data set again'
       ) from error
-    counts = {
-      'identities': len(index.identity_names),
-      'clips': len(index.clip_names),
-      'frames': int(index.clip_frames.sum()),
-    }
+    counts = SplitInfo(
+      len(index.identity_names),
+      len(index.clip_names),
+      int(index.clip_frames.sum()),
+    )
     if counts != self.splits[split]:
       raise CorruptDatasetError(
         f'{path}: has {counts}, the manifest says {self.splits[split]}; '

@@ -37,7 +37,7 @@ def test_opens_the_output_or_the_folder_in_it(prepared):
   for path in (prepared, layout.final_dir(prepared), str(prepared)):
     info = dataset.open_dataset(path)
     assert info.path == layout.final_dir(prepared)
-    assert info.splits['train'] == {'identities': 2, 'clips': 3, 'frames': 6}
+    assert info.splits['train'] == dataset.SplitInfo(2, 3, 6)
     assert list(info.splits) == ['train', 'test']
     assert info.expression_space == 'procedural'
     assert info.has_true_pose_coeffs

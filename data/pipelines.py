@@ -1,0 +1,309 @@
+"""Batches of human codes: from memory, or streamed by grain.
+
+Both follow `sampling.IdentitySampler`, so they give the same batches. Batches
+are nested dicts of float32 arrays:
+
+    {'human': {'expression': [B, 50], 'jaw_pose': [B, 3],
+               'global_pose': [B, 3], 'true_pose_coeffs': [B, 17] if known}}
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from data import codes, dataset, sampling
+
+STATE_KEY = 'global_next_index'
+
+Batch = dict[str, Any]
+
+
+def table_batch(table: codes.CodeTable, frames: np.ndarray) -> Batch:
+  """Picks frames of a table.
+
+  Args:
+    table: the codes.
+    frames: [B] int64 frame indices.
+
+  Returns:
+    A batch.
+  """
+  return {'human': {name: a[frames] for name, a in table.arrays().items()}}
+
+
+class MemoryPipeline:
+  """Which frames of a table make the batch of a step.
+
+  The only state is the step. Put the table on the device once and gather
+  there; `batch` gathers on the host.
+
+  Args:
+    table: the codes.
+    seed: of the order.
+    global_batch: frames per step, of all processes together.
+
+  Raises:
+    ValueError: on a batch below 1 or a negative seed.
+  """
+
+  def __init__(self, table: codes.CodeTable, seed: int, global_batch: int):
+    _require_positive('global_batch', global_batch)
+    self._table = table
+    self._sampler = sampling.IdentitySampler(table.identity_offsets, seed)
+    self._global_batch = global_batch
+
+  @property
+  def num_identities(self) -> int:
+    """Identities, which is the number of frames in a pass."""
+    return self._sampler.num_identities
+
+  def indices(self, step: int) -> np.ndarray:
+    """The frames of a step.
+
+    Args:
+      step: 0 or more.
+
+    Returns:
+      [global_batch] int64 rows of the table.
+    """
+    start = step * self._global_batch
+    return self._sampler.frame_index(
+      np.arange(start, start + self._global_batch)
+    )
+
+  def batch(self, step: int) -> Batch:
+    """The batch of a step, gathered on the host."""
+    return table_batch(self._table, self.indices(step))
+
+
+class _FrameSource:
+  """Endless random-access source for grain: position -> one frame's codes."""
+
+  def __init__(self, info: dataset.DatasetInfo, split: str, seed: int):
+    index = info.index(split)
+    fields = tuple(
+      name
+      for name in codes.TABLE_FIELDS
+      if name != codes.OPTIONAL_FIELD or info.has_true_pose_coeffs
+    )
+    self._reader = dataset.ClipReader(info, split, fields)
+    dataset.require_matching(info, split, self._reader, index)
+    self._clip_offsets = index.clip_offsets
+    self._sampler = sampling.IdentitySampler(index.identity_offsets, seed)
+
+  def __len__(self) -> int:
+    return sys.maxsize
+
+  def __getitem__(self, position: int) -> Batch:
+    frame = self._sampler.frame_at(int(position))
+    clip = int(np.searchsorted(self._clip_offsets, frame, side='right')) - 1
+    row = frame - int(self._clip_offsets[clip])
+    record = self._reader[clip]
+    return {'human': {name: value[row] for name, value in record.items()}}
+
+
+class CodeStream:
+  """Iterator over this process's part of every batch, without end.
+
+  Its state is `{'global_next_index': k}`, k being the number of frames that
+  all processes together have taken: it fits any number of workers, threads
+  and processes. Use it in a `with` statement, or call `close`.
+  """
+
+  def __init__(self, grain_iterator: Any, global_batch: int):
+    # In a list that the finalizer shares: grain's iterators must be gone, not
+    # only closed, before the interpreter takes their modules away.
+    self._holder = [grain_iterator]
+    self._finalizer = weakref.finalize(self, _close_all, self._holder)
+    self._global_batch = global_batch
+
+  @property
+  def _iterator(self) -> Any:
+    if not self._holder:
+      raise ValueError('the stream is closed; open a new one')
+    return self._holder[0]
+
+  def __iter__(self) -> Iterator[Batch]:
+    return self
+
+  def __next__(self) -> Batch:
+    batch = next(self._iterator)
+    # Workers hand over shared memory, which must not outlive the stream.
+    return {'human': {k: np.array(v) for k, v in batch['human'].items()}}
+
+  def get_state(self) -> dict[str, int]:
+    """What `set_state` needs to continue after the batch given last."""
+    return {STATE_KEY: int(self._iterator.get_state()[STATE_KEY])}
+
+  def set_state(self, state: Mapping[str, int]) -> None:
+    """Continues where a stream was when `get_state` was called on it.
+
+    Args:
+      state: what `get_state` returned, perhaps by way of JSON.
+
+    Raises:
+      ValueError: if it is no such state, or of another batch size.
+    """
+    self._iterator.set_state(_checked_state(state, self._global_batch))
+
+  def close(self) -> None:
+    """Stops threads and worker processes; the stream is over."""
+    self._finalizer()
+
+  def __enter__(self) -> CodeStream:
+    return self
+
+  def __exit__(self, *unused: object) -> None:
+    self.close()
+
+
+def _close_all(holder: list) -> None:
+  while holder:
+    holder.pop().close()
+
+
+def stream_codes(
+  dataset_path: str | os.PathLike,
+  split: str,
+  seed: int,
+  global_batch: int,
+  *,
+  shard_index: int = 0,
+  shard_count: int = 1,
+  num_workers: int = 0,
+  num_threads: int = 2,
+  start_state: Mapping[str, int] | None = None,
+) -> CodeStream:
+  """Streams a prepared data set in training order.
+
+  Args:
+    dataset_path: a prepared data set.
+    split: which split.
+    seed: of the order.
+    global_batch: frames per step, of all processes together.
+    shard_index: which part of each batch this process gets.
+    shard_count: number of processes.
+    num_workers: reading processes; 0 reads in this one.
+    num_threads: reading threads (in each worker); 0 reads when asked.
+    start_state: a state to continue from.
+
+  Returns:
+    An iterator over batches of `global_batch // shard_count` frames. With one
+    shard they equal `MemoryPipeline.batch`; with more, together they are the
+    same set.
+
+  Raises:
+    FileNotFoundError, ValueError: on a wrong data set, split or option, with
+      all wrong options in one message.
+  """
+  _check_stream_options(
+    global_batch, shard_index, shard_count, num_workers, num_threads
+  )
+  if start_state is not None:
+    start_state = _checked_state(start_state, global_batch)
+  source = _FrameSource(dataset.open_dataset(dataset_path), split, seed)
+  # Here, because grain imports jax, which users of tables need not wait for.
+  import grain
+
+  workers = None
+  if num_workers:
+    workers = grain.MultiprocessingOptions(num_workers=num_workers)
+  elastic = grain.experimental.ElasticIterator(
+    grain.MapDataset.source(source),
+    global_batch,
+    grain.sharding.ShardOptions(shard_index, shard_count),
+    read_options=grain.ReadOptions(
+      num_threads=num_threads, prefetch_buffer_size=max(2, 2 * num_threads)
+    ),
+    multiprocessing_options=workers,
+  )
+  stream = CodeStream(iter(elastic), global_batch)
+  if start_state is not None:
+    stream.set_state(start_state)
+  return stream
+
+
+def _require_positive(name: str, value: int) -> None:
+  if value < 1:
+    raise ValueError(f'{name} is {value}, wanted at least 1')
+
+
+def _check_stream_options(
+  global_batch: int,
+  shard_index: int,
+  shard_count: int,
+  num_workers: int,
+  num_threads: int,
+) -> None:
+  problems = []
+  for name, value, least in (
+    ('global_batch', global_batch, 1),
+    ('shard_count', shard_count, 1),
+    ('num_workers', num_workers, 0),
+    ('num_threads', num_threads, 0),
+  ):
+    if value < least:
+      problems.append(f'{name} is {value}, wanted at least {least}')
+  if not problems and not 0 <= shard_index < shard_count:
+    problems.append(f'shard_index is {shard_index}, of {shard_count} shards')
+  if not problems and global_batch % shard_count:
+    problems.append(
+      f'global_batch {global_batch} is not divisible by shard_count '
+      f'{shard_count}'
+    )
+  if num_workers and not flags.FLAGS.is_parsed():
+    problems.append(
+      'num_workers needs parsed absl flags (grain reads them): start through '
+      'absl.app.run, or call absl.flags.FLAGS.mark_as_parsed() first'
+    )
+  if problems:
+    raise ValueError('; '.join(problems))
+
+
+def _checked_state(
+  state: Mapping[str, int], global_batch: int
+) -> dict[str, int]:
+  value = state.get(STATE_KEY) if isinstance(state, Mapping) else None
+  if not isinstance(value, int | np.integer) or value < 0:
+    raise ValueError(
+      f'stream state is {state!r}, wanted {{{STATE_KEY!r}: number of frames}}'
+    )
+  if value % global_batch:
+    raise ValueError(
+      f'stream state {int(value)} is not a whole number of batches of '
+      f'{global_batch}; continue with the batch size of the saved run'
+    )
+  return {STATE_KEY: int(value)}
+
+
+def padded_batches(table: codes.CodeTable, batch: int) -> Iterator[Batch]:
+  """Every frame of a table once, in order, in batches of one size.
+
+  Args:
+    table: the codes.
+    batch: frames per batch. The last is filled up with the last frame.
+
+  Yields:
+    Batches with `_mask` [B] float32: 1 for a frame, 0 for filling.
+
+  Raises:
+    ValueError: on a batch below 1.
+  """
+  _require_positive('batch', batch)
+  return _padded_batches(table, batch)
+
+
+def _padded_batches(table: codes.CodeTable, batch: int) -> Iterator[Batch]:
+  for start in range(0, table.num_frames, batch):
+    rows = np.arange(start, start + batch)
+    yield {
+      **table_batch(table, np.minimum(rows, table.num_frames - 1)),
+      '_mask': (rows < table.num_frames).astype(np.float32),
+    }
