@@ -18,13 +18,14 @@ from edtn_jax.signal.one_euro import OneEuroFilter
 Step = collections.abc.Callable[[np.ndarray], np.ndarray]
 
 # One-euro settings (min_cutoff Hz, beta, derivative_cutoff Hz) by group. At 25
-# frames a second noise at rest falls four- to sixfold while a blink of three
-# frames keeps over 90 % of its depth. Coefficients move by 1, angles by about
-# 40 degrees, hence the smaller beta of the head.
+# frames a second noise at rest falls fivefold, a blink of three frames keeps
+# over 90 % of its depth, and motion comes at most two frames late, half a frame
+# when it is large. Coefficients move by 1, angles by about 40 degrees, hence
+# the smaller beta of the head.
 SMOOTHING: dict[str, tuple[float, float, float]] = {
-  'eye': (1.0, 5.0, 3.0),
+  'eye': (0.7, 5.0, 3.0),
   'eyebrow': (0.7, 3.0, 3.0),
-  'mouth': (1.0, 5.0, 3.0),
+  'mouth': (0.7, 5.0, 3.0),
   'head': (0.7, 0.12, 3.0),
 }
 
