@@ -81,16 +81,20 @@ class CheckpointManager:
     best = preservation_policy.BestN(
       get_metric_fn=lambda metrics: metrics[best_metric], reverse=True, n=1
     )
-    self._manager = ocp.CheckpointManager(
-      directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.AnyPreservationPolicy(
-          [latest, best]
-        ),
-        best_fn=lambda metrics: metrics[best_metric],
-        best_mode='min',
+    options = ocp.CheckpointManagerOptions(
+      preservation_policy=preservation_policy.AnyPreservationPolicy(
+        [latest, best]
       ),
+      best_fn=lambda metrics: metrics[best_metric],
+      best_mode='min',
     )
+    try:
+      self._manager = ocp.CheckpointManager(directory, options=options)
+    except ValueError as error:
+      raise CheckpointError(
+        f'a checkpoint in {directory} is damaged ({error}). Remove its folder '
+        'to continue from the one before.'
+      ) from error
     self._best_metric = best_metric
 
   @property
@@ -158,8 +162,8 @@ class CheckpointManager:
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
     except (ValueError, KeyError, OSError) as error:
       raise CheckpointError(
-        f'checkpoint {step} in {self._manager.directory} cannot be restored '
-        f'into this configuration: {error}'
+        f'checkpoint {step} in {self._manager.directory} is damaged or of '
+        f'another configuration: {error}'
       ) from error
     trees = {k: restored[k] for k in abstract_trees if abstract_trees[k]}
     return trees, restored['data']

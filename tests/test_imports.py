@@ -94,13 +94,15 @@ def test_leaves_stay_light(package):
 
 
 def test_only_main_and_launch_read_flags():
+  # grain's workers need parsed flags; the pipeline asks whether they are.
+  asks = {pathlib.Path('data/pipelines.py')}
   readers = [
     path.relative_to(ROOT)
     for package in ('flame_jax', 'generator', 'data', 'edtn_jax', 'configs')
     for path in _files(package)
     if any(name.startswith('absl.flags') for name in _imports(path))
   ]
-  assert not readers
+  assert set(readers) <= asks
 
 
 def test_no_heavy_framework_is_imported():

@@ -9,9 +9,9 @@ from absl import logging
 from etils import epath
 
 from edtn_jax import checkpoints, devices
-from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.tasks import build_task, build_validation
+from edtn_jax.tasks.validate import validate
 
 
 def evaluate_run(
@@ -49,7 +49,7 @@ def evaluate_run(
     config.data.validation_split = split
   if pose_adapter:
     config.face.pose_adapter = pose_adapter
-  config_lib.validate(config, num_devices=1)
+  validate(config, num_devices=1)
   mesh = devices.data_mesh(1)
   task = build_task(config)
   expected = jax.eval_shape(task.init, jax.random.key(0))

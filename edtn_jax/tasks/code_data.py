@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from jax.sharding import Mesh
 from data import dataset, pipelines, procedural_codes
 from data.codes import CodeTable
 from edtn_jax import devices
+from edtn_jax.config import Checker
 from edtn_jax.faces import Face
 from edtn_jax.tasks.base import Batch, Task, TrainData
 
@@ -91,10 +93,8 @@ class StreamCodeData(TrainData):
     self._config = config
     self._validation = validation
     self._batch_size = config.train.batch_size
-    split = dataset.open_dataset(config.data.path).splits[
-      config.data.train_split
-    ]
-    self.examples_per_pass = split.num_identities
+    splits = dataset.open_dataset(config.data.path).splits
+    self.examples_per_pass = splits[config.data.train_split]['identities']
 
   def batches(self, step: int) -> Iterator[Batch]:
     """This process's rows, starting where `step` steps left off."""
@@ -228,3 +228,34 @@ def _encode_table(table: CodeTable, task: Task, mesh: Mesh) -> Batch:
     size / 1e6,
   )
   return jax.tree.map(jnp.asarray, devices.replicate(whole, mesh))
+
+
+def validate(check: Checker) -> None:
+  """Checks the section `data` of a config."""
+  check.one_of('data.source', ('procedural', 'dataset'))
+  check.one_of('data.pipeline', ('memory', 'stream'))
+  check.at_least('data.num_workers', 0)
+  check.at_least('data.num_threads', 0)
+  if check.get('data.source') == 'dataset':
+    path = check.get('data.path')
+    if not path or not pathlib.Path(path).is_dir():
+      check.add(
+        'data.path',
+        path,
+        'must be a prepared data set when data.source is "dataset"',
+        'Make one: edtn prepare --input=DIR --output=DATASET.',
+      )
+    return
+  check.at_least('data.num_identities', 2)
+  check.at_least('data.frames_per_identity', 1)
+  check.at_least('data.validation_identities', 1)
+  for key in ('procedural_seed', 'offset_scale', 'noise_scale'):
+    check.at_least(f'data.{key}', 0)
+  if check.get('data.pipeline') == 'stream':
+    check.add(
+      'data.pipeline',
+      'stream',
+      'needs a data set on disk',
+      'Write one with edtn prepare --procedural=N, or set '
+      '--config.data.pipeline=memory.',
+    )

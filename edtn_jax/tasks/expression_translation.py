@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from edtn_jax import faces
+from edtn_jax.config import Checker
 from edtn_jax.evaluation.expression import ExpressionMetrics
 from edtn_jax.losses import (
   Geometry,
@@ -26,6 +27,7 @@ from edtn_jax.losses import (
   projected_targets,
   total_loss,
 )
+from edtn_jax.losses.terms import READINGS, TERMS
 from edtn_jax.tasks import code_data
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
 from edtn_jax.translation.network import (
@@ -212,3 +214,24 @@ def build_validation(
 ) -> Iterable[Batch]:
   """The validation split alone."""
   return code_data.build_code_validation(config, task)
+
+
+def validate(check: Checker) -> None:
+  """Checks the sections `face`, `loss`, `model` and `data` of a config."""
+  check.one_of('loss.reading', READINGS)
+  check.one_of('loss.form', FORMS)
+  weights = [f'loss.{term}_weight' for term in TERMS]
+  for key in weights:
+    check.at_least(key, 0)
+  if all(check.get(key) == 0 for key in weights):
+    check.add(
+      'loss.*_weight',
+      0,
+      'one must be above 0',
+      'Set --config.loss.vertex_weight=100.',
+    )
+  check.file('face.model', words=(faces.PROCEDURAL,))
+  check.file('face.pose_adapter', words=(faces.FIT,))
+  check.at_least('face.adapter_penalty', 0)
+  check.one_of('face.expression_space', faces.EXPRESSION_SPACES)
+  code_data.validate(check)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import types
 from collections.abc import Iterable
 
 import ml_collections
@@ -10,8 +11,8 @@ from jax.sharding import Mesh
 
 from edtn_jax.tasks.base import Batch, Task, TrainData
 
-# name -> module with `build`, `build_data` and `build_validation`, which have
-# the signatures of the functions below; imported only when asked for.
+# name -> module with `build`, `build_data`, `build_validation` (signatures of
+# the functions below) and `validate(checker)`; imported only when asked for.
 _MODULES = {
   'expression_translation': 'edtn_jax.tasks.expression_translation',
 }
@@ -28,7 +29,7 @@ def build_task(config: ml_collections.ConfigDict) -> Task:
   Raises:
     ValueError: for an unknown name.
   """
-  return _module(config).build(config)
+  return task_module(config).build(config)
 
 
 def build_data(
@@ -39,7 +40,7 @@ def build_data(
   Raises:
     ValueError: for an unknown task name, or data that cannot be used.
   """
-  return _module(config).build_data(config, task, mesh)
+  return task_module(config).build_data(config, task, mesh)
 
 
 def build_validation(
@@ -50,10 +51,15 @@ def build_validation(
   Raises:
     ValueError: for an unknown task name, or data that cannot be used.
   """
-  return _module(config).build_validation(config, task)
+  return task_module(config).build_validation(config, task)
 
 
-def _module(config: ml_collections.ConfigDict):
+def task_module(config: ml_collections.ConfigDict) -> types.ModuleType:
+  """The module of `config.task`.
+
+  Raises:
+    ValueError: for an unknown name.
+  """
   if config.task not in _MODULES:
     raise ValueError(
       f'config.task is {config.task!r}; known: {", ".join(_MODULES)}'

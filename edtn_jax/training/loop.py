@@ -16,10 +16,10 @@ from absl import logging
 from etils import epath
 
 from edtn_jax import checkpoints, devices
-from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.tasks.base import Task, TrainData
+from edtn_jax.tasks.validate import validate
 from edtn_jax.training.optimizer import build_optimizer
 from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress
@@ -79,7 +79,7 @@ def train_and_evaluate(
     NonFiniteError: at a NaN or infinite loss; the last good state is saved.
   """
   device_count = num_devices or jax.device_count()
-  config_lib.validate(config, num_devices=device_count)
+  validate(config, num_devices=device_count)
   workdir = epath.Path(workdir)
   if (workdir / workdir_lib.CONFIG).exists():
     changed = workdir_lib.check_same_run(

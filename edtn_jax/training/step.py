@@ -107,7 +107,7 @@ def make_train_step(
       scalars |= {f'{prefix}{k}': v for k, v in group_scalars.items()}
       scalars |= {
         f'{prefix}loss': loss,
-        f'{prefix}grad_norm': optax.global_norm(grads),
+        f'{prefix}grad_norm': optax.tree.norm(grads),
       }
     ema_params = state.ema_params
     if ema_params is not None:

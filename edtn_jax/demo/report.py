@@ -1,0 +1,225 @@
+"""Fills the report of the demo."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from data.codes import CodeClip
+from edtn_jax import workdir as workdir_lib
+from edtn_jax.faces import Face
+from edtn_jax.pictures.expressions import expression_sheet
+from edtn_jax.pictures.meshes import MeshScene
+from edtn_jax.pose_files import NPZ_NAME
+from edtn_jax.reenact import GIF_NAME
+from edtn_jax.report import Metric, ReportData, write_report
+from edtn_jax.training.writer import read_metrics
+
+REPORT_NAME = 'report.html'
+_REENACTMENT = 'reenactment'
+
+# Metric -> (name, unit, explanation, headline)
+_METRICS = {
+  'coefficient_error': (
+    'coefficient error',
+    '',
+    'mean absolute difference to the true anime coefficients, range 0 to 1',
+    True,
+  ),
+  'landmark_error_mm': (
+    'landmark error',
+    'mm',
+    'mean distance of the 68 landmarks of predicted and measured face',
+    True,
+  ),
+  'vertex_error_mm': (
+    'vertex error',
+    'mm',
+    'root mean square distance of the two meshes, square root of eq. 2',
+    False,
+  ),
+  'lid_error_mm': (
+    'lid error',
+    'mm',
+    'difference of the lid openings: does a blink close the eye?',
+    True,
+  ),
+  'lip_error_mm': (
+    'lip error',
+    'mm',
+    'difference of the mouth openings',
+    True,
+  ),
+  'loss': ('loss', '', 'equation 6, what training minimises', False),
+  'landmark': ('landmark term', '', 'equation 3', False),
+  'eye': ('eye term', '', 'equation 4', False),
+  'mouth': ('mouth term', '', 'equation 5', False),
+  'vertex': ('vertex term', '', 'equation 2, before lambda_ver', False),
+}
+_CURVES = (*_METRICS,)
+
+
+def demo_report(
+  output: pathlib.Path,
+  *,
+  face: Face,
+  evaluation: Mapping[str, Any],
+  summary: Mapping[str, Any],
+  clip: CodeClip,
+  predicted: np.ndarray,
+  times: Mapping[str, float],
+) -> pathlib.Path:
+  """Writes the report of a demo that trained its own network.
+
+  Args:
+    output: directory of the demo; holds `run` and `reenactment`.
+    face: head model and adapter.
+    evaluation: what `evaluate_run` returned.
+    summary: what `reenact_run` returned.
+    clip: the driver, with true coefficients.
+    predicted: [T, 17] network output for the driver.
+    times: seconds by phase.
+
+  Returns:
+    Path of the HTML file.
+  """
+  metrics = evaluation['metrics']
+  data = ReportData(
+    title='A face drives an anime pose',
+    introduction=(
+      'No download, no pairs: people, face codes and head model are made by '
+      'code. The network learnt to say in 17 anime coefficients what it sees '
+      'in 53 human numbers, by comparing meshes alone.'
+    ),
+    gif=output / _REENACTMENT / GIF_NAME,
+    gif_caption=(
+      'Left: the face of a person the network has never seen. Middle: the '
+      'anime pose it chose, carried back to the mesh. Right: that pose.'
+    ),
+    observations=(
+      'The eyelids close together: a blink blinks, one frame after the other.',
+      'The mouth opens by the jaw on the left and by an expression on the '
+      'right: the network translates one into the other.',
+      f'The person’s resting face was found in {summary["frames"]} frames and '
+      'taken off; without this, its offset would sit in every frame.',
+    ),
+    curves=_curves(output / 'run'),
+    metrics=[
+      Metric(name, metrics[key], unit, text, headline)
+      for key, (name, unit, text, headline) in _METRICS.items()
+      if key in metrics
+    ],
+    expressions=_expressions(face),
+    true_coeffs=clip.true_pose_coeffs,
+    predicted_coeffs=predicted,
+    timeline=_poses(output),
+    provenance=_provenance(evaluation['protocol'], summary, times),
+    commands=(
+      (
+        'Train with the paper’s numbers (50 epochs over 18,503 people)',
+        'edtn train --config=configs/edtn.py --workdir=runs/edtn',
+      ),
+      (
+        'Sweep the weight of the vertex loss',
+        'python -m launch.sweep --config=configs/edtn.py '
+        '--workdir=runs/lambda_ver',
+      ),
+      (
+        'Use real DECA codes with the released weights',
+        'edtn demo --driving=DIR --weights=EDTN.pt --pose_adapter=MATRIX.npy',
+      ),
+    ),
+  )
+  return write_report(output / REPORT_NAME, data)
+
+
+def driving_report(
+  output: pathlib.Path,
+  *,
+  face: Face,
+  driving: str,
+  summary: Mapping[str, Any],
+  times: Mapping[str, float],
+) -> pathlib.Path:
+  """Writes the report of released weights on real codes.
+
+  Args:
+    output: directory of the demo; holds `reenactment`.
+    face: head model and adapter.
+    driving: where the codes came from.
+    summary: what `reenact_run` returned.
+    times: seconds by phase.
+
+  Returns:
+    Path of the HTML file.
+  """
+  data = ReportData(
+    title='A real face drives an anime pose',
+    introduction=(
+      'Face codes of a real video, translated by the released network.'
+    ),
+    gif=output / _REENACTMENT / GIF_NAME,
+    gif_caption=f'Meshes: {face.description}.',
+    observations=_driving_observations(face, summary),
+    expressions=_expressions(face),
+    timeline=_poses(output),
+    provenance=_provenance({'driving': driving}, summary, times),
+  )
+  return write_report(output / REPORT_NAME, data)
+
+
+def _driving_observations(face: Face, summary) -> list[str]:
+  lines = [
+    f'{summary["frames"]} frames, {summary["skipped_frames"]} of them bridged '
+    'because their file could not be read.',
+    'The released network has a standing offset on real faces; the neutral '
+    'face was found and taken off (see summary.json for its numbers).',
+  ]
+  if 'procedural' in face.description:
+    lines.append(
+      'No FLAME file was given, so the meshes are an approximation: the '
+      'project’s own head answers to FLAME codes only along the 17 directions '
+      'of the pose adapter. The pose vectors do not depend on it.'
+    )
+  return lines
+
+
+def _expressions(face: Face):
+  scene = MeshScene(face.assets, face.pose_adapter, size=160)
+  return expression_sheet(scene)
+
+
+def _poses(output: pathlib.Path) -> np.ndarray:
+  with np.load(output / _REENACTMENT / NPZ_NAME) as stored:
+    return stored['pose_vector']
+
+
+def _curves(workdir: pathlib.Path):
+  """`quantity/series` -> (steps, values) of everything worth a chart."""
+  curves: dict[str, tuple[list[float], list[float]]] = {}
+  for row in read_metrics(workdir):
+    for key, value in row.items():
+      series, _, quantity = key.partition('/')
+      if quantity in _CURVES and value is not None:
+        steps, values = curves.setdefault(f'{quantity}/{series}', ([], []))
+        steps.append(row['step'])
+        values.append(value)
+  return {k: (np.array(s), np.array(v)) for k, (s, v) in curves.items()}
+
+
+def _provenance(protocol, summary, times):
+  run = workdir_lib.provenance()
+  return {
+    'This run': {
+      'seconds': {k: f'{v:.1f}' for k, v in times.items()},
+      'commit': run['commit'],
+      'device': f'{run["devices"]} x {run["device_kind"]}',
+      'python': run['python'],
+      **run['versions'],
+    },
+    'Evaluation': dict(protocol),
+    'Reenactment': dict(summary['options']),
+  }

@@ -1,0 +1,185 @@
+"""Procedural codes -> train -> evaluate -> reenact -> report; or real codes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from configs import edtn as edtn_config
+from data import files, procedural_codes
+from data.codes import CodeClip
+from edtn_jax import checkpoints, faces
+from edtn_jax.config import ConfigError, Problem
+from edtn_jax.convert.expression_translator import write_converted
+from edtn_jax.demo.report import demo_report, driving_report
+from edtn_jax.evaluation.run import evaluate_run
+from edtn_jax.reenact import ReenactOptions
+from edtn_jax.reenact_run import reenact_run
+from edtn_jax.training import train_and_evaluate
+from edtn_jax.translation.inference import make_translate
+
+# Identity of the driver that the demo shows: none of training or validation.
+_DRIVER_IDENTITY = 1_000_000
+_DRIVER_FRAMES = 300
+
+
+def run_demo(
+  output: str | os.PathLike,
+  *,
+  driving: str = '',
+  weights: str = '',
+  pose_adapter: str = '',
+  frames: str = '',
+  num_steps: int = 0,
+  seed: int = 0,
+) -> pathlib.Path:
+  """Runs the whole chain once and writes `report.html`.
+
+  Without `driving`, everything is made here: people, codes, network. With it,
+  released weights drive an anime pose by real codes.
+
+  Args:
+    output: directory for the results.
+    driving: folder of DECA .mat files (or any driver), or ''.
+    weights: released `EDTN.pt`; needed with `driving`.
+    pose_adapter: released adapter `.npy`; needed with `driving`.
+    frames: directory of driving frames, or ''.
+    num_steps: training steps; 0 takes the demo config's.
+    seed: of data and training.
+
+  Returns:
+    Path of the report.
+
+  Raises:
+    ConfigError: if arguments are missing or contradict each other.
+  """
+  _check(driving, weights, pose_adapter, frames)
+  output = pathlib.Path(output)
+  if driving:
+    return _drive(output, driving, weights, pose_adapter, frames)
+  config = edtn_config.get_config('demo')
+  config.seed = config.data.procedural_seed = seed
+  config.train.num_steps = num_steps or config.train.num_steps
+  times: dict[str, float] = {}
+  workdir = output / 'run'
+  with _timed(times, 'train'):
+    result = train_and_evaluate(config, workdir)
+  if result.preempted:
+    raise RuntimeError(f'stopped at step {result.step}; run again to continue')
+  with _timed(times, 'evaluate'):
+    evaluation = evaluate_run(workdir)
+    files.write_json(output / 'evaluation.json', evaluation)
+  face = result.task.face
+  clip = _procedural_driver(face.pose_adapter, seed)
+  clip.save(output / 'driver.npz')
+  with _timed(times, 'reenact'):
+    summary = reenact_run(
+      output / 'driver.npz',
+      workdir,
+      output / 'reenactment',
+      options=ReenactOptions(),
+    )
+  with _timed(times, 'report'):
+    return demo_report(
+      output,
+      face=face,
+      evaluation=evaluation,
+      summary=summary,
+      clip=clip,
+      predicted=_translate(workdir, clip),
+      times=times,
+    )
+
+
+def _drive(output, driving, weights, pose_adapter, frames) -> pathlib.Path:
+  """Released weights on real codes."""
+  workdir = output / 'released'
+  if not (workdir / 'config.json').exists():
+    write_converted(
+      weights,
+      workdir,
+      edtn_config.get_config('code'),
+      pose_adapter=pose_adapter,
+    )
+  times: dict[str, float] = {}
+  with _timed(times, 'reenact'):
+    summary = reenact_run(
+      driving,
+      workdir,
+      output / 'reenactment',
+      options=ReenactOptions(),
+      frames=frames,
+    )
+  found = checkpoints.load_checkpoint(workdir)
+  face = faces.load_face(found.config.face, found.constants['pose_adapter'])
+  return driving_report(
+    output, face=face, driving=driving, summary=summary, times=times
+  )
+
+
+def _check(driving, weights, pose_adapter, frames) -> None:
+  wanted = {'weights': weights, 'pose_adapter': pose_adapter}
+  given = {**wanted, 'frames': frames}
+  problems = []
+  if driving:
+    remedies = {
+      'weights': 'Give the released EDTN.pt.',
+      'pose_adapter': 'Give the released 17 x 50 matrix (.npy).',
+    }
+    problems += [
+      Problem(key, value, 'is needed with --driving', remedies[key])
+      for key, value in wanted.items()
+      if not value
+    ]
+    problems += [
+      Problem(key, value, 'does not exist', 'Give an existing path.')
+      for key, value in {'driving': driving, **given}.items()
+      if value and not pathlib.Path(value).exists()
+    ]
+  else:
+    problems += [
+      Problem(
+        key, value, 'has a meaning only with --driving', 'Give --driving=DIR.'
+      )
+      for key, value in given.items()
+      if value
+    ]
+  if problems:
+    raise ConfigError(problems)
+
+
+def _procedural_driver(pose_adapter: np.ndarray, seed: int) -> CodeClip:
+  """A clip of somebody the network has never seen."""
+  clips = procedural_codes.procedural_clips(
+    pose_adapter,
+    seed=seed,
+    num_identities=1,
+    frames_per_identity=_DRIVER_FRAMES,
+    first_identity=_DRIVER_IDENTITY,
+  )
+  return next(iter(clips))
+
+
+def _translate(workdir: pathlib.Path, clip: CodeClip) -> np.ndarray:
+  """What the network says of a clip, [T, 17], before any filter."""
+  translate = make_translate(checkpoints.load_checkpoint(workdir))
+  return translate(clip.expression, clip.jaw_pose)
+
+
+class _timed:
+  """Adds the time of a block to a dict, and logs it."""
+
+  def __init__(self, times: dict[str, Any], name: str):
+    self._times, self._name = times, name
+
+  def __enter__(self):
+    self._began = time.perf_counter()
+
+  def __exit__(self, *exc_info):
+    self._times[self._name] = time.perf_counter() - self._began
+    logging.info('%s: %.1f s', self._name, self._times[self._name])

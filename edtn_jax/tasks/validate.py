@@ -1,0 +1,66 @@
+"""Checks a whole config before any device work."""
+
+from __future__ import annotations
+
+import ml_collections
+
+from edtn_jax.config import Checker
+from edtn_jax.tasks.registry import task_module, task_names
+
+OPTIMIZERS = ('adam', 'adamw', 'sgd')
+SCHEDULES = ('constant', 'cosine', 'drop')
+
+
+def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
+  """Checks a training config.
+
+  Args:
+    config: see `configs/edtn.py`.
+    num_devices: devices that share a batch, over all processes.
+
+  Raises:
+    ConfigError: with every problem: key, value, rule, remedy.
+  """
+  check = Checker(config)
+  check.one_of('task', task_names())
+  if not check.problems:
+    task_module(config).validate(check)
+  _validate_training(check, num_devices)
+  _validate_optimizer(check)
+  check.done()
+
+
+def _validate_training(check: Checker, num_devices: int) -> None:
+  check.at_least('train.batch_size', 1)
+  check.at_least('train.eval_batch_size', 1)
+  batch = check.get('train.batch_size')
+  if batch and batch % num_devices:
+    fitting = -(-batch // num_devices) * num_devices
+    check.add(
+      'train.batch_size',
+      batch,
+      f'must be divisible by the {num_devices} devices',
+      f'Set --config.train.batch_size={fitting}.',
+    )
+  for key in ('num_steps', 'num_epochs', 'log_every', 'eval_every'):
+    check.at_least(f'train.{key}', 0)
+  check.at_least('train.checkpoint_every', 0)
+  if not check.get('train.num_steps') and not check.get('train.num_epochs'):
+    check.add(
+      'train.num_epochs',
+      0,
+      'num_steps or num_epochs must be above 0',
+      'Set --config.train.num_epochs=50.',
+    )
+  check.at_least('train.ema_decay', 0, high=1)
+  check.at_least('seed', 0)
+
+
+def _validate_optimizer(check: Checker) -> None:
+  check.one_of('optimizer.name', OPTIMIZERS)
+  check.one_of('optimizer.schedule', SCHEDULES)
+  for key in ('learning_rate', 'clip_norm', 'weight_decay', 'warmup_steps'):
+    check.at_least(f'optimizer.{key}', 0)
+  for key in ('b1', 'b2'):
+    check.at_least(f'optimizer.{key}', 0, high=1)
+  check.at_least('optimizer.drop_step', 0)

@@ -1,0 +1,274 @@
+r"""Measures the parts of EDTN on this machine and prints a table.
+
+    python -m launch.benchmark                 # everything but `epochs`
+    python -m launch.benchmark --only=step,flame
+    python -m launch.benchmark --only=epochs   # 50 epochs, about a minute
+
+`--output=FILE.json` keeps the numbers with versions and hardware.
+Times are medians of repeated calls after one call that compiles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from configs import edtn as edtn_config
+from data import pipelines, procedural_codes
+from data.codes import CodeTable
+from edtn_jax import devices
+from edtn_jax import workdir as workdir_lib
+from edtn_jax.tasks import build_data, build_task
+from edtn_jax.training.optimizer import build_optimizer
+from edtn_jax.training.step import init_state, make_train_step
+from flame_jax.assets import FlameParams
+from flame_jax.layer import flame_apply
+from flame_jax.procedural import procedural_head
+
+_ONLY = flags.DEFINE_list(
+  'only', ['step', 'flame', 'input'], 'parts: step, flame, input, epochs'
+)
+_OUTPUT = flags.DEFINE_string('output', '', 'JSON file to write')
+_SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
+
+Row = dict[str, Any]
+
+
+def measure(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
+  """Median time of a call, after one that compiles.
+
+  Args:
+    call: returns arrays to wait for.
+    seconds: how long to repeat, at least five calls.
+
+  Returns:
+    Seconds a call, and the number of calls.
+  """
+  jax.block_until_ready(call())
+  times: list[float] = []
+  while len(times) < 5 or sum(times) < seconds:
+    began = time.perf_counter()
+    jax.block_until_ready(call())
+    times.append(time.perf_counter() - began)
+  return statistics.median(times), len(times)
+
+
+def _row(what: str, seconds: float, calls: int, note: str = '') -> Row:
+  return {
+    'what': what,
+    'milliseconds': 1e3 * seconds,
+    'calls': calls,
+    'note': note,
+  }
+
+
+def _step_config(form: str):
+  config = edtn_config.get_config()
+  config.loss.form = form
+  config.data.num_identities = 1024
+  config.data.frames_per_identity = 2
+  config.data.validation_identities = 2
+  return config
+
+
+def benchmark_step(seconds: float) -> list[Row]:
+  """Training step of batch 512: bare network, projected form, mesh form."""
+  times = {}
+  for name, form in (
+    ('bare', 'projected'),
+    ('projected', 'projected'),
+    ('mesh', 'mesh'),
+  ):
+    config = _step_config(form)
+    task = build_task(config)
+    if name == 'bare':
+      task = _BareTask(task)
+    mesh = devices.data_mesh(1)
+    data = build_data(config, task, mesh)
+    optimizer = build_optimizer(config.optimizer, 1)
+    step_fn = make_train_step(task, data, optimizer, mesh, ema_decay=0.0)
+    state = [jax.jit(lambda t=task, o=optimizer: init_state(t, o, 0, False))()]
+    constants = devices.replicate(task.constants, mesh)
+    batch = devices.shard_batch(next(data.batches(0)), mesh)
+
+    def call(state=state, step_fn=step_fn, data=data, batch=batch, c=constants):
+      now = state[0].step
+      state[0], scalars = step_fn(state[0], c, data.resident, batch, now + 0)
+      return scalars
+
+    times[name] = measure(call, seconds)
+  vertices = procedural_head().num_vertices
+  texts = {
+    'bare': 'network alone, loss = mean square of the output',
+    'projected': 'EDTN loss, projected form',
+    'mesh': f'EDTN loss, through the mesh of {vertices:,} vertices',
+  }
+  bare = times['bare'][0]
+  return [
+    _row(f'step: {texts[n]}', t, calls, f'{t / bare:.2f} x the network alone')
+    for n, (t, calls) in times.items()
+  ]
+
+
+class _BareTask:
+  """The same network, data and optimizer with next to no loss."""
+
+  def __init__(self, task):
+    self._task = task
+
+  def __getattr__(self, name):
+    return getattr(self._task, name)
+
+  def encode(self, constants, batch):
+    """Nothing to add."""
+    del constants
+    return batch
+
+  def losses(self, group, params, constants, batch, rng, step):
+    """Mean square of the coefficients."""
+    del group, rng, step
+    out = self._task.predict(params, constants, batch)['pose_coeffs']
+    return jnp.square(out).mean(), {}
+
+
+def benchmark_flame(seconds: float) -> list[Row]:
+  """FLAME layer, expression and jaw: forward, and forward with gradient."""
+  head = jax.tree.map(jnp.asarray, procedural_head())
+  rng = np.random.default_rng(0)
+  rows = []
+
+  def vertices(assets, expression, jaw_pose):
+    params = FlameParams(expression=expression, jaw_pose=jaw_pose)
+    return flame_apply(assets, params, landmarks='dynamic')
+
+  def energy(expression, jaw_pose, assets):
+    out = vertices(assets, expression, jaw_pose)
+    return jnp.square(out.vertices).sum() + jnp.square(out.landmarks).sum()
+
+  forward = jax.jit(vertices)
+  both = jax.jit(jax.value_and_grad(energy, argnums=(0, 1)))
+  for batch in (1, 64, 512):
+    expression = jnp.asarray(rng.standard_normal((batch, 50)), jnp.float32)
+    jaw = jnp.asarray(0.1 * rng.standard_normal((batch, 3)), jnp.float32)
+    calls = {
+      'forward': lambda e=expression, j=jaw: forward(head, e, j),
+      'forward + backward': lambda e=expression, j=jaw: both(e, j, head),
+    }
+    for name, call in calls.items():
+      took, count = measure(call, seconds)
+      note = f'{1e6 * took / batch:.0f} µs a head'
+      rows.append(_row(f'FLAME {name}, batch {batch}', took, count, note))
+  return rows
+
+
+def benchmark_input(seconds: float) -> list[Row]:
+  """Codes through the resident path and through grain, batch 512."""
+  adapter = build_task(_step_config('projected')).pose_adapter
+  clips = list(
+    procedural_codes.procedural_clips(
+      adapter, seed=0, num_identities=1024, frames_per_identity=20
+    )
+  )
+  table = CodeTable.from_clips(clips)
+  memory = pipelines.MemoryPipeline(table, 0, 512)
+  resident = {
+    'expression': jnp.asarray(table.expression),
+    'jaw_pose': jnp.asarray(table.jaw_pose),
+  }
+  gather = jax.jit(lambda r, i: jax.tree.map(lambda x: x[i], r))
+  steps = iter(range(1 << 30))
+
+  def from_memory():
+    return gather(resident, memory.indices(next(steps)).astype(np.int32))
+
+  rows = [_input_row('in memory, on the device', from_memory, seconds)]
+  from data.prepare import prepare_procedural
+
+  with tempfile.TemporaryDirectory() as directory:
+    path = pathlib.Path(directory) / 'codes'
+    prepare_procedural(path, {'train': clips})
+    stream = pipelines.stream_codes(path, 'train', 0, 512, num_threads=2)
+    rows.append(
+      _input_row('streamed by grain, 2 threads', lambda: next(stream), seconds)
+    )
+  return rows
+
+
+def _input_row(what: str, call: Callable[[], Any], seconds: float) -> Row:
+  took, count = measure(call, seconds)
+  return _row(
+    f'input, batch 512: {what}', took, count, f'{512 / took:,.0f} codes/s'
+  )
+
+
+def benchmark_epochs(seconds: float) -> list[Row]:
+  """50 epochs over 18,503 identities, one frame of each a pass."""
+  del seconds
+  from edtn_jax.training import train_and_evaluate
+
+  config = edtn_config.get_config()
+  config.compile_cache_dir = ''
+  config.train.pictures = False
+  with tempfile.TemporaryDirectory() as directory:
+    began = time.perf_counter()
+    result = train_and_evaluate(config, directory)
+    took = time.perf_counter() - began
+  note = (
+    f'{result.step} steps, everything included; validation loss '
+    f'{result.metrics["loss"]:.4f}, coefficient error '
+    f'{result.metrics["coefficient_error"]:.4f}'
+  )
+  return [_row('50 epochs, 18,503 identities, end to end', took, 1, note)]
+
+
+PARTS = {
+  'step': benchmark_step,
+  'flame': benchmark_flame,
+  'input': benchmark_input,
+  'epochs': benchmark_epochs,
+}
+
+
+def table(rows: list[Row]) -> str:
+  """The rows as Markdown."""
+  lines = ['| what | ms | calls | |', '| --- | ---: | ---: | --- |']
+  for row in rows:
+    lines.append(
+      f'| {row["what"]} | {row["milliseconds"]:,.3f} | {row["calls"]} '
+      f'| {row["note"]} |'
+    )
+  return '\n'.join(lines)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the chosen parts."""
+  del argv
+  unknown = sorted(set(_ONLY.value) - set(PARTS))
+  if unknown:
+    raise app.UsageError(f'--only: {unknown} not in {sorted(PARTS)}')
+  rows = [row for name in _ONLY.value for row in PARTS[name](_SECONDS.value)]
+  machine = {**workdir_lib.provenance(), 'cpu_count': os.cpu_count()}
+  print(
+    f'{machine["device_kind"]}, {machine["devices"]} device(s), '
+    f'{machine["cpu_count"]} CPU cores, jax {jax.__version__}, '
+    f'commit {machine["commit"]}\n'
+  )
+  print(table(rows))
+  if _OUTPUT.value:
+    text = json.dumps({'machine': machine, 'rows': rows}, indent=2) + '\n'
+    workdir_lib.write_text(pathlib.Path(_OUTPUT.value), text)
+
+
+if __name__ == '__main__':
+  app.run(main)
