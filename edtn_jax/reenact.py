@@ -143,9 +143,9 @@ def reenact(
   written.
 
   Args:
-    driver: yields chunks of one person's video; iterated twice when the
-      neutral face is needed. A driver that skips frames tells them in
-      `skipped`.
+    driver: yields chunks of one person's video, such as
+      `data.drivers.open_driver` gives; iterated twice when the neutral face
+      is needed. One that bridges broken frames lists them in `skipped`.
     translate: network, from expression [T, 50] and jaw_pose [T, 3] (both
       float32, radians) to pose coefficients [T, 17] in [0, 1].
     output_dir: folder for the results, made if absent.
@@ -198,7 +198,7 @@ def reenact(
       stack.close()
   summary = {
     'frames': pose_files.frame_count,
-    'skipped_frames': len(getattr(driver, 'skipped', ())),
+    **_skipped_summary(driver),
     'gif_frames': board.picture_count if board else 0,
     'clamped_frames': process.clamp.clamped_frames,
     **statistics.summary(),
@@ -312,6 +312,14 @@ def _find_neutral(driver, translate, options, clock) -> Neutral:
       output = _translate(translate, chunk, None)
       finder.add(chunk.frames, chunk.expression, chunk.global_pose, output)
     return finder.find()
+
+
+def _skipped_summary(driver) -> dict[str, Any]:
+  skipped = getattr(driver, 'skipped', ())
+  return {
+    'skipped_frames': len(skipped),
+    'skipped': [f'{frame.path}: {frame.reason}' for frame in skipped],
+  }
 
 
 def _neutral_summary(neutral: Neutral | None) -> dict[str, Any]:

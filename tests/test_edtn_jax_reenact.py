@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import codes, pose_vector
+from data import codes, deca, pose_vector
 from edtn_jax import pose_files, reenact_summary
 from edtn_jax.config import ConfigError
 from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
@@ -38,7 +38,10 @@ def _clip(expression, global_pose=None, start=0, name='video'):
 class _Driver:
   """A clip in chunks, read as often as wanted."""
 
-  skipped = ('00007', '00008')
+  skipped = (
+    deca.SkippedFrame('a/00007.mat', 'cut short'),
+    deca.SkippedFrame('a/00008.mat', 'not finite'),
+  )
 
   def __init__(self, expression, global_pose=None, chunk=8):
     self.expression = np.asarray(expression, np.float32)
@@ -94,6 +97,10 @@ def test_csv_and_npz_hold_the_same_named_numbers(tmp_path):
   assert summary == json.loads((tmp_path / 'summary.json').read_text())
   assert summary['frames'] == 30
   assert summary['skipped_frames'] == 2
+  assert summary['skipped'] == [
+    'a/00007.mat: cut short',
+    'a/00008.mat: not finite',
+  ]
   assert summary['files'] == ['pose_vectors.csv', 'pose_vectors.npz']
   np.testing.assert_allclose(
     summary['pose']['mouth_a']['mean'], wanted[:, 12].mean(), atol=1e-4
