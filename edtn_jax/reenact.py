@@ -166,11 +166,13 @@ def reenact(
   """
   options = options or ReenactOptions()
   options.validate()
+  output_dir = pathlib.Path(output_dir)
+  if output_dir.exists() and not output_dir.is_dir():
+    raise ReenactError(f'{output_dir} is a file; name a folder for the results')
   clock = summary_lib.Stopwatch()
   neutral = None
   if options.needs_neutral:
     neutral = _find_neutral(driver, translate, options, clock)
-  output_dir = pathlib.Path(output_dir)
   output_dir.mkdir(parents=True, exist_ok=True)
   process = _Process(options, neutral)
   statistics = summary_lib.Statistics()

@@ -352,6 +352,11 @@ def test_what_cannot_work_is_refused(tmp_path):
   with pytest.raises(NeutralError, match='absent'):
     reenact([clip], _first_numbers, tmp_path, options=options)
   assert not list(tmp_path.iterdir())
+  taken = tmp_path / 'file'
+  taken.write_text('mine')
+  with pytest.raises(ReenactError, match='is a file'):
+    reenact([clip], _first_numbers, taken)
+  assert taken.read_text() == 'mine'
 
 
 def test_frame_names_may_hold_anything(tmp_path):
