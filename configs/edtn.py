@@ -22,6 +22,7 @@ Hardware and time: see README, "Measured".
 import ml_collections
 
 _READINGS = ('paper', 'code')
+_SIZES = ('demo', 'tiny')
 # Table 2: which terms are on.
 _ABLATIONS = {
   'vertex': ('vertex',),
@@ -30,11 +31,13 @@ _ABLATIONS = {
   'all': ('vertex', 'landmark', 'eye', 'mouth'),
 }
 
+ARGUMENTS = (*_READINGS, *_ABLATIONS, *_SIZES)
+
 
 def get_config(arg: str = '') -> ml_collections.ConfigDict:
   """Returns the config; `arg` is described in the module's docstring."""
   words = [w for w in arg.split(',') if w]
-  known = {*_READINGS, *_ABLATIONS, 'dataset', 'demo', 'tiny'}
+  known = {*ARGUMENTS, 'dataset'}
   unknown = sorted(set(words) - known)
   if unknown:
     raise ValueError(

@@ -271,9 +271,11 @@ def _read_json(directory: epath.Path) -> Any:
 def _read_tree(directory: epath.Path) -> Any:
   """Restores a tree as numpy, without knowing its shapes or devices."""
   with ocp.PyTreeCheckpointer() as checkpointer:
-    metadata = checkpointer.metadata(directory).item_metadata.tree
+    metadata = checkpointer.metadata(directory).item_metadata
+    if metadata is None:
+      raise ValueError(f'the metadata of {directory.name} cannot be read')
     as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree
     )
     return checkpointer.restore(directory, restore_args=as_numpy)
 

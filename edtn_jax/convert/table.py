@@ -30,11 +30,11 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-  """One line of a conversion table.
+  r"""One line of a conversion table.
 
   Attributes:
     source: regular expression that a whole foreign name must match.
-    target: our path, `/`-separated, with `\\1`-style groups of the match;
+    target: our path, `/`-separated, with `\1`-style groups of the match;
       None ignores the array.
     layout: key of `LAYOUTS`.
   """

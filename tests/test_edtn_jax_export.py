@@ -1,0 +1,119 @@
+"""The bundle: complete, checked, loadable without this project."""
+
+import hashlib
+import json
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+
+from configs import edtn
+from data.pose_vector import POSE_NAMES
+from edtn_jax import checkpoints
+from edtn_jax import workdir as workdir_lib
+from edtn_jax.export import ExportError, bundle, export_translator
+from edtn_jax.translation.inference import make_translate
+from edtn_jax.translation.network import build_translator
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+  """A tiny run as training leaves it, with random parameters."""
+  workdir = tmp_path_factory.mktemp('run')
+  config = edtn.get_config('tiny')
+  model = build_translator(config.model)
+  params = model.init(jax.random.key(0), np.zeros((1, 50)), np.zeros((1, 3)))[
+    'params'
+  ]
+  manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
+  adapter = np.arange(850, dtype=np.float32).reshape(17, 50)
+  manager.save(
+    3,
+    {'params': {'model': params}, 'constants': {'pose_adapter': adapter}},
+    data={},
+    config=config,
+    metrics={'loss': 1.0},
+  )
+  manager.close()
+  workdir_lib.write_config(workdir, config)
+  return workdir
+
+
+def test_bundle_gives_the_networks_numbers(run, tmp_path):
+  manifest = export_translator(run, tmp_path / 'bundle')
+  blob = (tmp_path / 'bundle' / 'translator.stablehlo').read_bytes()
+  program = jax.export.deserialize(bytearray(blob))
+  assert set(program.platforms) == {'cpu', 'cuda', 'tpu'}
+  rng = np.random.default_rng(1)
+  expression = rng.standard_normal((5, 50)).astype(np.float32)
+  jaw_pose = rng.standard_normal((5, 3)).astype(np.float32)
+  translate = make_translate(checkpoints.load_checkpoint(run))
+  np.testing.assert_allclose(
+    program.call(expression, jaw_pose),
+    translate(expression, jaw_pose),
+    atol=1e-6,
+  )
+  assert manifest['max_abs_error'] < 1e-5
+  assert manifest['checkpoint_step'] == 3
+
+
+def test_bundle_is_complete_and_hashed(run, tmp_path):
+  manifest = export_translator(run, tmp_path / 'bundle')
+  files = {p.name for p in (tmp_path / 'bundle').iterdir()}
+  assert files == {*manifest['sha256'], 'manifest.json'}
+  for name, digest in manifest['sha256'].items():
+    data = (tmp_path / 'bundle' / name).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == digest
+  schema = json.loads((tmp_path / 'bundle' / 'pose_vector.json').read_text())
+  assert tuple(n['name'] for n in schema) == POSE_NAMES
+  with np.load(tmp_path / 'bundle' / 'params.npz') as stored:
+    assert stored['model/layer_0/kernel'].shape == (53, 16)
+    assert stored['pose_adapter'][16, 49] == 849
+
+
+def test_failed_check_leaves_nothing(run, tmp_path, monkeypatch):
+  monkeypatch.setattr(bundle, 'TOLERANCE', -1.0)
+  with pytest.raises(ExportError, match='differs'):
+    export_translator(run, tmp_path / 'bundle')
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_output_and_absent_run_are_refused(run, tmp_path):
+  (tmp_path / 'bundle').mkdir()
+  with pytest.raises(ExportError, match='exists'):
+    export_translator(run, tmp_path / 'bundle')
+  with pytest.raises(checkpoints.CheckpointError, match='does not exist'):
+    export_translator(tmp_path / 'none', tmp_path / 'other')
+
+
+def test_wrong_model_lists_every_difference(run):
+  found = checkpoints.load_checkpoint(run)
+  found.config.model.hidden_sizes = (16, 8, 8)
+  with pytest.raises(checkpoints.CheckpointError) as caught:
+    make_translate(found)
+  text = str(caught.value)
+  assert 'missing: layer_3/kernel (8, 17)' in text
+  assert 'layer_1/kernel is (16, 16), the model wants (16, 8)' in text
+
+
+def test_translate_any_length(run):
+  translate = make_translate(checkpoints.load_checkpoint(run))
+  rng = np.random.default_rng(0)
+  expression = rng.standard_normal((600, 50))
+  jaw_pose = rng.standard_normal((600, 3))
+  whole = translate(expression, jaw_pose)
+  assert whole.shape == (600, 17)
+  np.testing.assert_allclose(
+    translate(expression[300:301], jaw_pose[300:301])[0], whole[300], atol=1e-6
+  )
+  assert translate(expression[:0], jaw_pose[:0]).shape == (0, 17)
+
+
+def test_checkpoint_lookup(run):
+  assert checkpoints.find_checkpoint(run).name == '3'
+  assert checkpoints.find_checkpoint(run / 'checkpoints' / '3').name == '3'
+  with pytest.raises(checkpoints.CheckpointError, match=r'there: \[3\]'):
+    checkpoints.find_checkpoint(run, step=7)
+  with pytest.raises(checkpoints.CheckpointError, match='no moving average'):
+    checkpoints.load_checkpoint(run, averaged=True)
