@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import tokenize
 
 import numpy as np
 
@@ -166,7 +167,7 @@ def read_restricted_npy(source):
       (2, 0): np.lib.format.read_array_header_2_0,
     }[version]
     shape, fortran, dtype = read_header(stream)
-  except (*DAMAGE, SyntaxError) as error:
+  except (*DAMAGE, SyntaxError, tokenize.TokenError) as error:
     raise MalformedPickleError(f'not a readable .npy file: {error}') from error
   payload = data[stream.tell() :]
   if dtype.hasobject:

@@ -14,7 +14,12 @@ from collections import OrderedDict
 import numpy as np
 
 from flame_jax.unpickle.opcodes import make_set
-from flame_jax.unpickle.values import Global, MalformedPickleError, StandIn
+from flame_jax.unpickle.values import (
+  Global,
+  MalformedPickleError,
+  OpaqueGlobal,
+  StandIn,
+)
 
 # Boolean, integer, real and complex numbers; byte and text strings; objects.
 _DTYPE = re.compile(r'[?biufcSUO]\d{0,6}')
@@ -282,6 +287,8 @@ def _array_from_buffer(buffer, dtype, shape, order='C'):
 
 def _reconstruct_instance(kind, base=None, state=None):
   """copyreg._reconstructor for classes that derive from object alone."""
+  if isinstance(kind, OpaqueGlobal):
+    return kind.construct()
   if (
     not isinstance(kind, Global)
     or getattr(base, 'name', '').rsplit('.', 1)[-1] != 'object'
