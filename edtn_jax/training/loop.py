@@ -13,6 +13,7 @@ import jax
 import ml_collections
 import numpy as np
 from absl import logging
+from clu import parameter_overview
 from etils import epath
 
 from edtn_jax import checkpoints, devices
@@ -149,6 +150,9 @@ class _Run:
       step,
       self.num_steps,
       self.mesh.size,
+    )
+    parameter_overview.log_parameter_overview(
+      self.state.params, include_stats='global'
     )
     batches = self.data.batches(step)
     pending = collections.deque()
