@@ -55,13 +55,36 @@ def measure(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
   Returns:
     Seconds a call, and the number of calls.
   """
-  jax.block_until_ready(call())
-  times: list[float] = []
-  while len(times) < 5 or sum(times) < seconds:
-    began = time.perf_counter()
+  return measure_together({'': call}, seconds)['']
+
+
+def measure_together(
+  calls: dict[str, Callable[[], Any]], seconds: float
+) -> dict[str, tuple[float, int]]:
+  """Median time of several calls that take turns.
+
+  What disturbs the machine disturbs all of them alike, so that their ratios
+  can be trusted more than those of separate measurements.
+
+  Args:
+    calls: each returns arrays to wait for.
+    seconds: time for each call, at least five rounds.
+
+  Returns:
+    Seconds a call and the number of calls, by name.
+  """
+  times: dict[str, list[float]] = {name: [] for name in calls}
+  for call in calls.values():
     jax.block_until_ready(call())
-    times.append(time.perf_counter() - began)
-  return statistics.median(times), len(times)
+  spent, rounds = 0.0, 0
+  while rounds < 5 or spent < seconds * len(calls):
+    for name, call in calls.items():
+      began = time.perf_counter()
+      jax.block_until_ready(call())
+      times[name].append(time.perf_counter() - began)
+      spent += times[name][-1]
+    rounds += 1
+  return {n: (statistics.median(t), len(t)) for n, t in times.items()}
 
 
 def _row(what: str, seconds: float, calls: int, note: str = '') -> Row:
@@ -84,7 +107,7 @@ def _step_config(form: str):
 
 def benchmark_step(seconds: float) -> list[Row]:
   """Training step of batch 512: bare network, projected form, mesh form."""
-  times = {}
+  calls = {}
   for name, form in (
     ('bare', 'projected'),
     ('projected', 'projected'),
@@ -107,7 +130,8 @@ def benchmark_step(seconds: float) -> list[Row]:
       state[0], scalars = step_fn(state[0], c, data.resident, batch, now + 0)
       return scalars
 
-    times[name] = measure(call, seconds)
+    calls[name] = call
+  times = measure_together(calls, seconds)
   vertices = procedural_head().num_vertices
   texts = {
     'bare': 'network alone, loss = mean square of the output',
@@ -116,8 +140,8 @@ def benchmark_step(seconds: float) -> list[Row]:
   }
   bare = times['bare'][0]
   return [
-    _row(f'step: {texts[n]}', t, calls, f'{t / bare:.2f} x the network alone')
-    for n, (t, calls) in times.items()
+    _row(f'step: {texts[n]}', t, count, f'{t / bare:.2f} x the network alone')
+    for n, (t, count) in times.items()
   ]
 
 
