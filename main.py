@@ -74,8 +74,8 @@ def _config_problems(argv: list[str]) -> list[str]:
   problems = []
   for arguments in [files, *([*files, a] for a in overrides)]:
     values, tried = flags.FlagValues(), [argv[0], *arguments]
-    _define_config(tried, values)
     try:
+      _define_config(tried, values)
       values(tried)
       list(values.config)  # a config file's error waits for the first look
     except Exception as error:  # whatever a config file or override raises
@@ -88,14 +88,13 @@ def _config_problems(argv: list[str]) -> list[str]:
 
 
 def _parse(command: str, argv: list[str]) -> list[str]:
-  names = list(inspect.signature(COMMANDS[command]).parameters)
-  problems = _config_problems(argv) if 'config' in names else []
   try:
-    words = [] if problems else flags.FLAGS(argv)[1:]
+    words = flags.FLAGS(argv)[1:]
   except flags.Error as error:
     _fail(command, [str(error)])
-  problems += [f'{word!r} is no flag' for word in words]
+  problems = [f'{word!r} is no flag' for word in words]
   if not problems:
+    names = inspect.signature(COMMANDS[command]).parameters
     missing = [n for n in names if flags.FLAGS[n].value is None]
     problems = [f'--{name}=... is required' for name in missing]
   if problems:
@@ -135,6 +134,9 @@ def console_main() -> None:
     print(command_help.command_help(command, COMMANDS[command], _DEFAULTS))
   else:
     argv = [program, *words[1:]]
+    problems = _config_problems(argv) if command == 'train' else []
+    if problems:
+      _fail(command, problems)
     _define_flags(COMMANDS[command], argv)
     app.run(
       lambda _: _run(command),
