@@ -101,8 +101,8 @@ def _base() -> ml_collections.ConfigDict:
   data.validation_identities = 504
   data.frames_per_identity = 10
   data.procedural_seed = 0
-  data.offset_scale = 0.15
-  data.noise_scale = 0.03
+  data.offset_scale = 0.3
+  data.noise_scale = 0.05
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
   optimizer.name = 'adam'

@@ -63,7 +63,9 @@ def prepare_run(
       progress=_log_progress,
     )
   _check_procedural(procedural, frames_per_identity, validation_fraction)
-  held_out = max(1, round(procedural * validation_fraction))
+  held_out = round(procedural * validation_fraction)
+  if validation_fraction:
+    held_out = max(1, held_out)
   adapter = faces.procedural_adapter()
 
   def clips(count: int, first: int):
@@ -75,12 +77,12 @@ def prepare_run(
       first_identity=first,
     )
 
+  splits = {'train': clips(procedural - held_out, 0)}
+  if held_out:
+    splits['validation'] = clips(held_out, procedural - held_out)
   return prepare.prepare_procedural(
     output,
-    {
-      'train': clips(procedural - held_out, 0),
-      'validation': clips(held_out, procedural - held_out),
-    },
+    splits,
     source={
       'seed': seed,
       'num_identities': procedural,

@@ -94,7 +94,7 @@ class StreamCodeData(TrainData):
     self._validation = validation
     self._batch_size = config.train.batch_size
     splits = dataset.open_dataset(config.data.path).splits
-    self.examples_per_pass = splits[config.data.train_split]['identities']
+    self.examples_per_pass = splits[config.data.train_split].num_identities
 
   def batches(self, step: int) -> Iterator[Batch]:
     """This process's rows, starting where `step` steps left off."""
