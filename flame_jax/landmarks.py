@@ -65,20 +65,32 @@ def _fixed_points(vertices, triangles, faces, barycentric):
   return jnp.sum(gathered * barycentric[..., None], axis=-2)
 
 
+def _select_row(table, row):
+  """Row `row` [...] of a [R, n] table, as a masked sum.
+
+  Exact, and unlike a gather by a batch of indices it keeps the batch's
+  sharding on explicit meshes.
+  """
+  chosen = row[..., None] == jnp.arange(len(table))
+  return jnp.sum(jnp.where(chosen[..., None], table, 0), axis=-2)
+
+
 def _contour_points(vertices, triangles, embedding, row):
   """[..., 17, 3] contour points, each batch element by its own table row."""
-  faces = jnp.take(embedding.dynamic_faces, row, axis=0, mode='clip')
-  barycentric = jnp.take(
-    embedding.dynamic_barycentric, row, axis=0, mode='clip'
-  )
-  corners = jnp.take(triangles, faces, axis=0, mode='clip')  # [..., 17, 3]
+  num_rows, num_points = embedding.dynamic_faces.shape
+  corners = jnp.take(triangles, embedding.dynamic_faces, axis=0, mode='clip')
+  corners = _select_row(corners.reshape(num_rows, -1), row)
+  barycentric = embedding.dynamic_barycentric.reshape(num_rows, -1)
+  barycentric = _select_row(barycentric, row)
   batch = jnp.broadcast_shapes(vertices.shape[:-2], row.shape)
-  vertices = jnp.broadcast_to(vertices, (*batch, *vertices.shape[-2:]))
-  flat = jnp.broadcast_to(corners, (*batch, *corners.shape[-2:]))
-  flat = flat.reshape(*batch, -1, 1)
-  gathered = jnp.take_along_axis(vertices, flat, axis=-2, mode='clip')
-  gathered = gathered.reshape(*batch, *corners.shape[-2:], 3)
-  return jnp.sum(gathered * barycentric[..., None], axis=-2)
+  gathered = jnp.take_along_axis(
+    jnp.broadcast_to(vertices, (*batch, *vertices.shape[-2:])),
+    jnp.broadcast_to(corners, (*batch, 3 * num_points))[..., None],
+    axis=-2,
+    mode='clip',
+  )
+  weighted = gathered * barycentric[..., None]
+  return weighted.reshape(*batch, num_points, 3, 3).sum(axis=-2)
 
 
 def landmarks_from_vertices(

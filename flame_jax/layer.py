@@ -16,6 +16,8 @@ because XLA vectorises [..., V] and not [..., V, 3].
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -43,7 +45,10 @@ def _check(assets: FlameAssets, params: FlameParams, landmarks) -> None:
     value = getattr(params, name)
     if value is None:
       continue
-    shape = jnp.shape(value)
+    if not hasattr(value, 'shape'):
+      problems.append(f'{name} is a {type(value).__name__}, wanted an array')
+      continue
+    shape = value.shape
     if not shape or shape[-1] > size or (exact and shape[-1] != size):
       wanted = f'[..., {size}]' if exact else f'[..., n] with n <= {size}'
       problems.append(f'{name} is {list(shape)}, wanted {wanted}')
@@ -210,6 +215,7 @@ def _head_rotation(offsets) -> jax.Array | None:
   return jnp.matmul(*factors, precision=jax.lax.Precision.HIGHEST)
 
 
+@functools.partial(jax.jit, static_argnames=('landmarks', 'matmul_dtype'))
 def flame_apply(
   assets: FlameAssets,
   params: FlameParams,
@@ -219,8 +225,9 @@ def flame_apply(
 ) -> FlameOutput:
   """Computes mesh, joints and landmarks of FLAME codes.
 
-  Pure and traceable: use it under `jax.jit`, `vmap`, `grad`, `pmap` and
-  `shard_map`, with `assets` as an argument.
+  Pure, and compiled for each new combination of shapes and of fields that are
+  None. Use it under `jax.jit`, `vmap`, `grad`, `pmap` and `shard_map` as well,
+  with `assets` as an argument of the outer function.
 
   Args:
     assets: the head model.
