@@ -193,7 +193,12 @@ def reenact(
         pose_files.add(chunk.frames, poses, output)
       if board:
         with clock('pictures'):
-          _draw(board, chunk, poses)
+          shown = chunk.expression
+          if scene and scene.is_approximate and neutral:
+            shown = shown - neutral.expression
+          board.add(
+            chunk.frames, shown, chunk.jaw_pose, chunk.global_pose, poses
+          )
     if not pose_files.frame_count:
       raise ReenactError('the driver has no frames')
     with clock('write'):
@@ -225,12 +230,6 @@ def _storyboard(output_dir, options, scene, frame_picture) -> Storyboard:
     every=options.gif_every,
     max_frames=options.gif_max_frames,
     size=options.panel_size,
-  )
-
-
-def _draw(board: Storyboard, chunk: codes.CodeClip, poses: np.ndarray) -> None:
-  board.add(
-    chunk.frames, chunk.expression, chunk.jaw_pose, chunk.global_pose, poses
   )
 
 

@@ -1,5 +1,7 @@
 """Bars, panels, GIFs and sheets, by size and by pixel."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -279,7 +281,7 @@ def test_head_angles_and_axis_angle_are_inverse():
 def test_face_view_is_set_by_the_eye_joints():
   center, scale = meshes.face_view(_toy_assets())
   # Eyes at (-2, -1) and (2, -1): 4 apart.
-  np.testing.assert_allclose(center, [0, -1 - 0.4 * 4])
+  np.testing.assert_allclose(center, [0, -1 - 0.1 * 4])
   np.testing.assert_allclose(scale, 1 / (2.3 * 4))
 
 
@@ -312,6 +314,24 @@ def test_head_angles_turn_the_predicted_mesh():
   np.testing.assert_array_equal(
     upright, scene.driving(coeffs @ scene.pose_adapter, np.zeros((1, 3)))[0]
   )
+
+
+def test_driving_head_may_be_another():
+  assets = _toy_assets()
+  still = dataclasses.replace(
+    assets, expressiondirs=jnp.zeros_like(assets.expressiondirs)
+  )
+  adapter = np.zeros((17, 20), np.float32)
+  adapter[0, 0] = 1.0
+  scene = meshes.MeshScene(assets, adapter, 64, driving_assets=still)
+  assert scene.is_approximate
+  assert not _toy_scene().is_approximate
+  zero, coeffs = np.zeros((1, 20)), np.eye(17)[:1]
+  resting = scene.predicted(0 * coeffs)[0]
+  np.testing.assert_array_equal(
+    scene.driving(zero + 1, np.zeros((1, 3)))[0], resting
+  )
+  assert (scene.predicted(coeffs)[0] != resting).any()
 
 
 def test_scene_refuses_a_foreign_adapter():

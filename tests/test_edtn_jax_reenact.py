@@ -226,6 +226,39 @@ def test_gif_is_drawn_when_asked(tmp_path):
     assert image.size == (128 + 16, 128 + 34)
 
 
+class _RecordingScene:
+  """Keeps what the driving mesh was asked to show."""
+
+  def __init__(self, is_approximate):
+    self.is_approximate = is_approximate
+    self.shown = []
+
+  def driving(self, expression, jaw_pose, global_pose):
+    del jaw_pose, global_pose
+    self.shown.extend(expression)
+    return [np.zeros((128, 128, 3), np.uint8)] * len(expression)
+
+  def predicted(self, pose_coeffs, angles_deg):
+    del angles_deg
+    return [np.zeros((128, 128, 3), np.uint8)] * len(pose_coeffs)
+
+
+@pytest.mark.parametrize('is_approximate', [False, True])
+def test_an_approximate_head_shows_codes_relative_to_neutral(
+  tmp_path, is_approximate
+):
+  expression = _codes(6)
+  scene = _RecordingScene(is_approximate)
+  options = ReenactOptions(
+    neutral_frames=('00002',), gif_every=1, panel_size=128
+  )
+  reenact(
+    _Driver(expression), _first_numbers, tmp_path, options=options, scene=scene
+  )
+  wanted = expression - expression[2] * is_approximate
+  np.testing.assert_allclose(np.stack(scene.shown), wanted, atol=1e-6)
+
+
 class _LongDriver:
   """Chunks made on demand; counts how many are alive at once."""
 

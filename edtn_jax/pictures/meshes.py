@@ -18,7 +18,7 @@ _BATCH = 16
 # Half the picture's side, and how far its middle lies below the eyes, in
 # distances between the eye joints: shows the whole head, turned or not, and
 # leaves the shoulders out.
-_HALF_SIDE, _BELOW_EYES = 2.3, 0.4
+_HALF_SIDE, _BELOW_EYES = 2.3, 0.1
 _LEFT_EYE, _RIGHT_EYE = (
   JOINT_NAMES.index(name) for name in ('left_eye', 'right_eye')
 )
@@ -75,11 +75,17 @@ class MeshScene:
   Attributes:
     assets: the head model.
     pose_adapter: [17, E] float32, expression of each anime coefficient.
+    driving_assets: the head that answers to the driver's codes.
     size: side of the pictures, pixels.
   """
 
   def __init__(
-    self, assets: FlameAssets, pose_adapter: np.ndarray, size: int = 240
+    self,
+    assets: FlameAssets,
+    pose_adapter: np.ndarray,
+    size: int = 240,
+    *,
+    driving_assets: FlameAssets | None = None,
   ):
     """Fixes the framing on the neutral head.
 
@@ -87,6 +93,9 @@ class MeshScene:
       assets: the head model.
       pose_adapter: [17, E] float, E at most the model's expression basis.
       size: side of the pictures, pixels.
+      driving_assets: the same head with a basis that only approximates the
+        driver's codes, where those belong to another model; `assets` when
+        None.
 
     Raises:
       ValueError: if the adapter does not fit the pose vector or the model.
@@ -104,6 +113,7 @@ class MeshScene:
       )
     self.assets = assets
     self.pose_adapter = pose_adapter
+    self.driving_assets = driving_assets or assets
     self.size = size
     self._faces = np.asarray(assets.faces)
     self._colors = assets.vertex_colors
@@ -111,11 +121,22 @@ class MeshScene:
       self._colors = np.asarray(self._colors)
     self._center, self._scale = face_view(assets)
 
+  @property
+  def is_approximate(self) -> bool:
+    """Whether the driving head only approximates the driver's codes.
+
+    Such a head exaggerates a person's resting face, so it is better shown the
+    expression relative to that.
+    """
+    return self.driving_assets is not self.assets
+
   def vertices(
     self,
     expression: np.ndarray,
     jaw_pose: np.ndarray | None = None,
     global_pose: np.ndarray | None = None,
+    *,
+    assets: FlameAssets | None = None,
   ) -> np.ndarray:
     """Meshes of a batch of codes.
 
@@ -123,6 +144,7 @@ class MeshScene:
       expression: [T, <=E] float.
       jaw_pose: [T, 3] float, axis-angle radians, or None for closed.
       global_pose: [T, 3] float, axis-angle radians, or None for frontal.
+      assets: head to use instead of the scene's.
 
     Returns:
       [T, V, 3] float32, metres.
@@ -143,7 +165,7 @@ class MeshScene:
       jaw_pose=pad(jaw_pose),
       global_pose=pad(global_pose),
     )
-    return np.asarray(_apply(self.assets, params))[:count]
+    return np.asarray(_apply(assets or self.assets, params))[:count]
 
   def render(self, vertices: np.ndarray) -> np.ndarray:
     """One picture of one mesh.
@@ -180,7 +202,9 @@ class MeshScene:
     Returns:
       T pictures, [size, size, 3] uint8.
     """
-    meshes = self.vertices(expression, jaw_pose, global_pose)
+    meshes = self.vertices(
+      expression, jaw_pose, global_pose, assets=self.driving_assets
+    )
     return [self.render(mesh) for mesh in meshes]
 
   def predicted(

@@ -19,6 +19,7 @@ FramePicture = collections.abc.Callable[[str], 'panels.Picture | None']
 TITLES = {
   'frame': 'driving frame',
   'driving': 'driving mesh',
+  'approximate': 'driving mesh (approximate)',
   'predicted': 'anime pose on the mesh',
   'bars': 'anime pose',
 }
@@ -66,7 +67,9 @@ class Storyboard:
     self._gif = GifWriter(path, frame_rate / every, max_frames=max_frames)
     self._seen = 0
     shown = ['frame'] if frame_picture else []
-    shown += ['driving', 'predicted'] if scene else []
+    if scene:
+      driving = 'approximate' if scene.is_approximate else 'driving'
+      shown += [driving, 'predicted']
     self.titles = [TITLES[name] for name in [*shown, 'bars']]
 
   def __enter__(self) -> Storyboard:
