@@ -214,6 +214,14 @@ def test_chumpy_arrays_and_selections(monkeypatch, protocol):
   assert 'chumpy.ch_ops.add' in repr(found['t'])
 
 
+@pytest.mark.parametrize('indices', [[0, 12], [-1], [0.5]])
+def test_selections_of_what_is_not_there(monkeypatch, indices):
+  select = samples.fake_class(monkeypatch, 'chumpy.reordering', 'Select')
+  state = {'a': np.arange(12.0), 'idxs': np.array(indices)}
+  with pytest.raises(MalformedPickleError, match='selects'):
+    read_restricted_pickle(pickle.dumps(samples.filled(select, state)))
+
+
 def test_chumpy_of_python2():
   array = np.arange(6, dtype='<f4').reshape(2, 3)
   found = read_restricted_pickle(samples.python2_chumpy(array) + b'.')

@@ -238,33 +238,37 @@ class ChumpyExpression(StandIn):
       raise MalformedPickleError(f'{self.name} with an unknown state')
     self._state = state
 
-  def _array(self, resolver, name: str) -> np.ndarray:
-    value = resolver.resolve(self._state.get(name))
-    if not isinstance(value, np.ndarray | int | float | list):
-      raise MalformedPickleError(f'{self.name} without an array {name}')
-    array = np.asarray(value)
-    if array.dtype.kind not in 'biuf':
-      raise MalformedPickleError(f'{self.name}: {name} holds no numbers')
-    return array
-
   def resolve(self, resolver):
     """Stays an expression: chumpy itself would be needed to evaluate it."""
     return self
+
+  def array(self, resolver, name: str) -> np.ndarray | None:
+    """Attribute `name` as an array of numbers, None if it is none."""
+    value = resolver.resolve(self._state.get(name))
+    if isinstance(value, int | float | list):
+      value = np.asarray(value)
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in 'biuf':
+      return None
+    return value
 
 
 class _ChumpyArray(ChumpyExpression):
   """chumpy.Ch: an array, in attribute `x`."""
 
   def resolve(self, resolver):
-    return self._array(resolver, 'x')
+    value = self.array(resolver, 'x')
+    return self if value is None else value
 
 
 class _ChumpySelect(ChumpyExpression):
   """chumpy's indexing: entries `idxs` of `a`, perhaps reshaped."""
 
   def resolve(self, resolver):
-    source = self._array(resolver, 'a').reshape(-1)
-    indices = self._array(resolver, 'idxs').reshape(-1)
+    source = self.array(resolver, 'a')
+    indices = self.array(resolver, 'idxs')
+    if source is None or indices is None:
+      return self
+    source, indices = source.reshape(-1), indices.reshape(-1)
     if indices.dtype.kind not in 'iu' or (
       indices.size and not 0 <= indices.min() <= indices.max() < source.size
     ):
