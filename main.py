@@ -15,10 +15,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import config_flags
 
-from edtn_jax import command_help
+from edtn_jax import command_help, logs
 from edtn_jax.commands import COMMANDS
 
 _DEFAULTS = {'config': 'configs/edtn.py'}
@@ -109,7 +109,7 @@ def _fail(command: str, problems: list[str]) -> None:
 
 
 def _run(command: str) -> int:
-  logging.set_verbosity(logging.INFO)
+  logs.set_up()
   names = inspect.signature(COMMANDS[command]).parameters
   try:
     return COMMANDS[command](**{n: flags.FLAGS[n].value for n in names})

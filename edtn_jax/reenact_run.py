@@ -11,6 +11,7 @@ from absl import logging
 from data.codes import FLAME_SPACE
 from data.drivers import open_driver
 from edtn_jax import checkpoints, faces
+from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
 from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
@@ -100,5 +101,4 @@ def _scene(
       '--pose_adapter=MATRIX.npy, or convert with it.'
     )
     return None
-  loaded = faces.load_face(config, adapter)
-  return MeshScene(loaded.assets, loaded.pose_adapter, size=size)
+  return face_scene(faces.load_face(config, adapter), size)

@@ -1,7 +1,7 @@
 """A run's directory: its config, where it came from, what it wrote.
 
 Layout: `config.json`, `provenance.json`, `metrics.jsonl` and TensorBoard
-events, `checkpoints/<step>/`, `samples/`, and `result.json` once the run is over.
+events, `checkpoints/<step>/`, `samples/`, and `result.json` once it is over.
 """
 
 from __future__ import annotations

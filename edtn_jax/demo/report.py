@@ -12,7 +12,7 @@ from data.codes import CodeClip
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.faces import Face
 from edtn_jax.pictures.expressions import expression_sheet
-from edtn_jax.pictures.meshes import MeshScene
+from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pose_files import NPZ_NAME
 from edtn_jax.reenact import GIF_NAME
 from edtn_jax.report import Metric, ReportData, write_report
@@ -188,8 +188,7 @@ def _driving_observations(face: Face, summary) -> list[str]:
 
 
 def _expressions(face: Face):
-  scene = MeshScene(face.assets, face.pose_adapter, size=160)
-  return expression_sheet(scene)
+  return expression_sheet(face_scene(face, 160))
 
 
 def _poses(output: pathlib.Path) -> np.ndarray:

@@ -135,17 +135,18 @@ class ExpressionTranslationTask(Task):
     return total.compute()
 
   def pictures(self, params, constants, batch):
-    """Target and predicted mesh of the first frames, side by side."""
-    from edtn_jax.pictures import comparison
+    """Target mesh | predicted mesh of some frames."""
+    from edtn_jax.pictures.face_scene import target_and_predicted
 
     pose_coeffs = self.predict(params, constants, batch)['pose_coeffs']
     human = batch['human']
-    picture = comparison.target_and_predicted(
-      self.face.assets,
-      self.face.pose_adapter,
-      np.asarray(human['expression'][:4]),
-      np.asarray(human['jaw_pose'][:4]),
-      np.asarray(pose_coeffs[:4]),
+    # Far apart in the batch, so that they show different people.
+    rows = np.linspace(0, len(pose_coeffs) - 1, 6).astype(int)
+    picture = target_and_predicted(
+      self.face,
+      np.asarray(human['expression'])[rows],
+      np.asarray(human['jaw_pose'])[rows],
+      np.asarray(pose_coeffs)[rows],
     )
     return {'target_and_predicted': picture}
 
