@@ -16,7 +16,6 @@ import dataclasses
 import os
 import pathlib
 import uuid
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,7 +28,6 @@ Path = str | os.PathLike
 
 _FORMAT = 'flame_jax head model 1'
 _EMBEDDING_PREFIX = 'landmarks.'
-_MAX_NPZ_BYTES = 1 << 31
 
 _OWN_PATTERN = ('landmarks.{}_faces', 'landmarks.{}_barycentric')
 _FULL_PATTERN = ('{}_lmk_faces_idx', '{}_lmk_bary_coords')
@@ -171,7 +169,7 @@ def _read_fields(path: pathlib.Path, where: str, problems: list[str]):
   try:
     data = path.read_bytes()
     if data.startswith(b'PK'):
-      fields = _read_npz(path)
+      fields = unpickle.read_restricted_npz(path)
     elif data.startswith(b'\x93NUMPY'):
       fields = unpickle.read_restricted_npy(data)
     else:
@@ -185,24 +183,6 @@ def _read_fields(path: pathlib.Path, where: str, problems: list[str]):
     problems.append(f'{path}: holds a {type(fields).__name__}, wanted a dict')
     return None
   return fields
-
-
-def _read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
-  try:
-    with zipfile.ZipFile(path) as archive:
-      entries = archive.infolist()
-      if sum(entry.file_size for entry in entries) > _MAX_NPZ_BYTES:
-        raise unpickle.MalformedPickleError(
-          f'unpacks to more than {_MAX_NPZ_BYTES} bytes'
-        )
-      return {
-        entry.filename.removesuffix('.npy'): unpickle.read_restricted_npy(
-          archive.read(entry)
-        )
-        for entry in entries
-      }
-  except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-    raise unpickle.MalformedPickleError(f'damaged .npz: {error}') from error
 
 
 def _model(raw, source: str, num_shape, problems) -> FlameAssets | None:

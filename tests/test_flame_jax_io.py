@@ -367,7 +367,7 @@ def test_unpacked_size_is_limited(tmp_path, monkeypatch):
   with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
     archive.writestr('v_template.npy', bytes(1 << 22))
   assert path.stat().st_size < 10_000
-  monkeypatch.setattr('flame_jax.io._MAX_NPZ_BYTES', 1 << 21)
+  monkeypatch.setattr('flame_jax.unpickle._MAX_UNPACKED_BYTES', 1 << 21)
   with pytest.raises(FlameFileError, match='unpacks to more'):
     load_flame(path)
 

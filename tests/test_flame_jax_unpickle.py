@@ -446,6 +446,8 @@ def test_hand_made_array_pickle_is_right_when_nothing_is_wrong():
     {'data': 'é€'},
     {'data': [1, 2, 3]},
     {'data': None},
+    {'code': 'S0', 'shape': (10**12,), 'data': b''},
+    {'shape': (0, 2**62, 2**62), 'data': b''},
     {'code': 'V8'},
     {'code': 'M8[ns]'},
     {'code': 'f8,f8'},
@@ -550,6 +552,13 @@ def _npy(header: str, payload: bytes = b'', version=b'\x01\x00') -> bytes:
     ),
     _npy("{'descr': [('a','<f8')], 'fortran_order': False, 'shape': (1,), }"),
     _npy("{'descr': '|O', 'fortran_order': False, 'shape': (), }", b'\x80\x04'),
+    _npy("{'descr': '|S0', 'fortran_order': False, 'shape': (9**12,), }"),
+    _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 2**62), }"),
+    _npy(
+      "{'descr': '<f8', 'fortran_order': False, 'shape': (0, 1"
+      + '0' * 18
+      + ', 99), }'
+    ),
     _npy('__import__("os").system("touch hacked")'),
     _npy("{'descr': '<f8'"),
     _npy("{'descr': '<f8', 'fortran_order': False, 'shape': (), }")[:40],

@@ -13,17 +13,20 @@ import io
 import os
 import pathlib
 import tokenize
+import zipfile
 
 import numpy as np
 
 from flame_jax.unpickle.arrays import ARRAY_GLOBALS, array_from_bytes
-from flame_jax.unpickle.machine import DAMAGE, PickleMachine
+from flame_jax.unpickle.machine import PickleMachine
 from flame_jax.unpickle.torch_tensors import (
   TORCH_GLOBALS,
   is_torch_file,
   read_torch_bytes,
 )
 from flame_jax.unpickle.values import (
+  DAMAGE,
+  ZIP_DAMAGE,
   Global,
   MalformedPickleError,
   Opaque,
@@ -38,6 +41,7 @@ __all__ = [
   'UnsafePickleError',
   'is_torch_file',
   'read_restricted_npy',
+  'read_restricted_npz',
   'read_restricted_pickle',
   'read_restricted_torch',
 ]
@@ -47,6 +51,7 @@ _MAX_NESTING = 3
 # Sparse matrices grow when they become dense; more than this is an attack.
 _BYTES_BEYOND_FILE = 1 << 28
 _GROWTH = 4
+_MAX_UNPACKED_BYTES = 1 << 31
 
 
 class _AllowList:
@@ -172,8 +177,48 @@ def read_restricted_npy(source):
   payload = data[stream.tell() :]
   if dtype.hasobject:
     value = read_restricted_pickle(payload)
-    return value[()] if getattr(value, 'shape', None) == () else value
+    single = isinstance(value, np.ndarray) and value.shape == ()
+    return value[()] if single else value
   if dtype.kind not in 'biufcSU':
     raise MalformedPickleError(f'dtype {dtype} is not allowed')
-  resolver = Resolver(len(data))
-  return array_from_bytes(payload, dtype, shape, fortran, resolver)
+  try:
+    resolver = Resolver(len(data))
+    return array_from_bytes(payload, dtype, shape, fortran, resolver)
+  except MalformedPickleError:
+    raise
+  except DAMAGE as error:
+    raise MalformedPickleError(f'not a readable .npy file: {error}') from error
+
+
+def read_restricted_npz(path) -> dict[str, np.ndarray]:
+  """Reads an .npz file, each array as `read_restricted_npy` does.
+
+  Args:
+    path: the file.
+
+  Returns:
+    Arrays by name.
+
+  Raises:
+    UnsafePickleError: if it pickles something outside the allow-list.
+    MalformedPickleError: if it is damaged, no .npz file, or unpacks to more
+      than 2 GiB.
+    OSError: if the path cannot be opened.
+  """
+  try:
+    with open(path, 'rb') as stream, zipfile.ZipFile(stream) as archive:
+      entries = archive.infolist()
+      if sum(entry.file_size for entry in entries) > _MAX_UNPACKED_BYTES:
+        raise MalformedPickleError(
+          f'unpacks to more than {_MAX_UNPACKED_BYTES} bytes'
+        )
+      return {
+        entry.filename.removesuffix('.npy'): read_restricted_npy(
+          archive.read(entry)
+        )
+        for entry in entries
+      }
+  except (MalformedPickleError, UnsafePickleError):
+    raise
+  except ZIP_DAMAGE as error:
+    raise MalformedPickleError(f'damaged .npz: {error}') from error

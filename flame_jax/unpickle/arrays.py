@@ -46,6 +46,8 @@ def array_from_bytes(data, dtype: np.dtype, shape, fortran: bool, resolver):
     data = data.encode('latin1')  # Python 2 wrote its bytes as text
   if not isinstance(data, bytes):
     raise MalformedPickleError('array data that are not bytes')
+  if not dtype.itemsize:
+    raise MalformedPickleError('an array whose elements have no size')
   wanted = math.prod(shape) * dtype.itemsize
   if wanted != len(data):
     raise MalformedPickleError(

@@ -14,21 +14,11 @@ from collections.abc import Callable
 
 from flame_jax.unpickle.opcodes import HANDLERS
 from flame_jax.unpickle.values import (
+  DAMAGE,
   Global,
   MalformedPickleError,
   Opaque,
   UnsafePickleError,
-)
-
-DAMAGE = (
-  ArithmeticError,
-  AttributeError,
-  LookupError,
-  MemoryError,
-  RecursionError,
-  TypeError,
-  ValueError,
-  struct.error,
 )
 
 

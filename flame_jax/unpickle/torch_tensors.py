@@ -20,10 +20,12 @@ import numpy as np
 from flame_jax.unpickle.arrays import check_shape
 from flame_jax.unpickle.machine import PickleMachine
 from flame_jax.unpickle.values import (
+  ZIP_DAMAGE,
   Global,
   MalformedPickleError,
   Opaque,
   StandIn,
+  UnsafePickleError,
 )
 
 # First pickle of a legacy file, and the one protocol version there ever was.
@@ -270,7 +272,9 @@ def _read_zip(data: bytes, find_global: Callable) -> object:
   try:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
       return _read_archive(archive, len(data), find_global)
-  except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+  except (MalformedPickleError, UnsafePickleError):
+    raise
+  except ZIP_DAMAGE as error:
     raise MalformedPickleError(f'a damaged zip archive: {error}') from error
 
 

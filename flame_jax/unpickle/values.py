@@ -8,7 +8,31 @@ arrays.
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
+
+# What damaged bytes make the standard library and numpy raise.
+DAMAGE = (
+  ArithmeticError,
+  AttributeError,
+  LookupError,
+  MemoryError,
+  RecursionError,
+  TypeError,
+  ValueError,
+  struct.error,
+)
+ZIP_DAMAGE = (
+  *DAMAGE,
+  EOFError,
+  NotImplementedError,
+  OSError,
+  RuntimeError,  # encrypted entries
+  zipfile.BadZipFile,
+  zlib.error,
+)
 
 
 class UnsafePickleError(ValueError):
