@@ -26,7 +26,8 @@ FLAME_EXPRESSION_COEFFICIENTS = 100
 
 _NUM_STATIC = NUM_LANDMARKS - NUM_CONTOUR
 _NUM_CORRECTIVES = 9 * (NUM_JOINTS - 1)
-_SUM_TOLERANCE = 1e-3
+# The layer's skinning relies on weights that sum to one.
+_SUM_TOLERANCE = 1e-4
 # FLAME writes the parent of the root as the largest uint32.
 _NO_PARENT = (-1, 2**32 - 1)
 

@@ -171,4 +171,5 @@ def frontal_landmark_weights(
   Raises:
     ValueError: if the model has no landmark embedding.
   """
-  return _frontal(_require_embedding(assets), np)
+  faces, barycentric = _frontal(_require_embedding(assets), np)
+  return faces.astype(np.int32), barycentric.astype(np.float32)
