@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flame_jax import procedural
+from flame_jax import procedural, render
 from flame_jax.assets import FlameParams
 from flame_jax.landmarks import contour_row
 from flame_jax.layer import flame_apply
-from flame_jax.procedural import features, geometry, motions, topology
+from flame_jax.procedural import features, geometry, topology
 
 LID_PAIRS = {'right': ((37, 41), (38, 40)), 'left': ((43, 47), (44, 46))}
 LIP_PAIRS = ((50, 58), (51, 57), (52, 56))
@@ -565,11 +565,20 @@ def test_align_lists_what_is_wrong(assets):
     assert part in str(error.value)
 
 
-def test_drop_jaw_is_the_turn_of_the_joint(assets, head):
-  field = motions.drop_jaw(head, motions.JAW_DROP_RADIANS)
-  jaw = jnp.array([motions.JAW_DROP_RADIANS, 0.0, 0.0])
-  plain = dataclasses.replace(assets, posedirs=0 * assets.posedirs)
-  out = flame_apply(plain, FlameParams(jaw_pose=jaw), landmarks=None)
-  trunk = np.asarray(assets.lbs_weights)[:, 0] < 1e-3
-  expected = (head.points + field)[trunk]
-  np.testing.assert_allclose(out.vertices[trunk], expected, atol=1e-5)
+@pytest.mark.parametrize(
+  'name', ['upper_lid_close_left', 'mouth_open', 'lip_corner_up_right']
+)
+def test_face_has_no_hole_in_a_picture(head, named, name):
+  points = head.points + named[name]
+  # From the front, one pixel a millimetre.
+  pixels = np.array([120, 160, 0]) + points * np.array([1, -1, 1]) * 1000
+  index, _ = render.rasterize(pixels, head.faces, (320, 240))
+  middle = index[:, 75:165] >= 0
+  # In each column of pixels the head is one run, from crown to neck.
+  assert (np.diff(middle.astype(int), axis=0) == 1).sum(0).max() == 1
+  # Closed lids hide the ball; the open mouth shows teeth.
+  ball = np.isin(head.faces, head.half.loops['eyeball']).all(1)
+  teeth = np.isin(head.faces, head.half.loops['upper_teeth']).all(1)
+  seen = index[index >= 0]
+  assert (ball[seen].sum() == 0) == (name == 'upper_lid_close_left')
+  assert (teeth[seen].sum() > 0) == (name == 'mouth_open')

@@ -147,7 +147,7 @@ def _detail_fields(head, rng, count):
   face = motions.Face(head)
   fields = []
   for k in range(count):
-    cx, cy = rng.uniform(4, 48), rng.uniform(-65, 70)
+    cx, cy = rng.uniform(4, 48), rng.uniform(0, 75)
     spread = rng.uniform(9, 16)
     direction = rng.normal(size=3)
     field = face.push(

@@ -104,7 +104,7 @@ def _with_nose(x, y, height):
   height = soft_max(height, ridge, 0.006)
   tip = dome(x, y, (0, 1.0, 95.5), (9.8, 9.5, 10.8))
   height = soft_max(height, tip, 0.004)
-  wing = dome(x, y, (11.8, -2.2, 84.5), (6.2, 7.4, 9.5))
+  wing = dome(x, y, (12.0, -2.0, 85.0), (6.6, 8.0, 10.0))
   height = soft_max(height, wing, 0.0022)
   nostril = bump(x, y, 6.4, -8.6, 2.6, 1.9, 20)
   crease = bump(x, y, 19.0, -3.5, 1.2, 5, 12)

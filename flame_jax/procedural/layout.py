@@ -77,7 +77,7 @@ _EYE_UPPER, _EYE_LOWER = 0.0057, 0.0047
 _EYE_TILT = 0.0007
 # How far the loops around the eye lie from its rim; the last is the crease.
 _EYE_RING_GROWTH = (0.0, 0.0021, 0.0044)
-MOUTH_CORNER = np.array([0.0245, -0.0346])
+MOUTH_CORNER = np.array([0.0245, -0.0341])
 _RING_GROWTH = 0.0022
 _UPPER_LIP, _LOWER_LIP = 0.0085, 0.0100
 _SLIT = 0.00012
@@ -130,7 +130,7 @@ def lip_contour(ring: float, t: np.ndarray, upper: bool) -> np.ndarray:
   # The slit dips in the middle of each half and rises to the tubercle.
   slit = (
     MOUTH_CORNER[1]
-    - 0.0005 * np.exp(-((x / 0.020) ** 2))
+    - 0.0010 * np.exp(-((x / 0.020) ** 2))
     - (0.0009 * np.exp(-((x / 0.0055) ** 2)))
   )
   slit = slit + (MOUTH_CORNER[1] - slit) * part**4
@@ -148,13 +148,13 @@ def lip_contour(ring: float, t: np.ndarray, upper: bool) -> np.ndarray:
 def brow_height(x: np.ndarray) -> np.ndarray:
   """Height in metres of the middle of the brow at x metres."""
   s = (x - BROW_INNER_X) / (BROW_OUTER_X - BROW_INNER_X)
-  return 0.0504 + 0.0080 * s * (1.45 - s) - 0.009 * np.clip(s - 0.8, 0, 1)
+  return 0.0517 + 0.0068 * s * (1.45 - s) - 0.009 * np.clip(s - 0.8, 0, 1)
 
 
 def brow_half_width(x: np.ndarray) -> np.ndarray:
   """Half the brow's width in metres at x metres."""
   s = np.clip((x - BROW_INNER_X) / (BROW_OUTER_X - BROW_INNER_X), 0, 1)
-  return 0.0050 - 0.0026 * s**1.3
+  return 0.0046 - 0.0023 * s**1.3
 
 
 def ear_contour(angle: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from flame_jax.procedural import features, geometry, layout, skinning
 
 _MM = 1e-3
-JAW_DROP_RADIANS = 0.30
+_JAW_DROP_RADIANS, _JAW_BACK_SHARE = 0.34, 0.30
 # How far the loops around the eye turn with its rim: skin that unfolds, and
 # a lid that slips below its fold.
 _LID_PARTS = (1.0, 0.66, 0.26, 0.07)
@@ -242,7 +242,7 @@ def _mouth_whole(face):
   return {
     # Negative strength moves the mouth to the right.
     'mouth_shift': shift,
-    'mouth_open': drop_jaw(face.head, JAW_DROP_RADIANS),
+    'mouth_open': _drop_jaw(face.head),
     'pucker': pucker,
     'funnel': funnel,
     'lip_press': press,
@@ -256,12 +256,16 @@ def _lips_only(face):
   return across * np.exp(-0.5 * (face.above_slit / (5.5 * _MM)) ** 2)
 
 
-def drop_jaw(head: geometry.Geometry, angle: float) -> np.ndarray:
-  """[V, 3] field of the jaw turned down by `angle` radians about its joint."""
+def _drop_jaw(head):
+  """The mouth opens; the jaw glides forward as it turns, as jaws do.
+
+  So it falls more and goes back less than by the turn of `jaw_pose` alone.
+  """
   joint = skinning.joint_regressor(head)[skinning.JAW] @ head.points
   offset = head.points - joint
-  turned = offset.copy()
-  cosine, sine = np.cos(angle), np.sin(angle)
-  turned[:, 1] = cosine * offset[:, 1] - sine * offset[:, 2]
-  turned[:, 2] = sine * offset[:, 1] + cosine * offset[:, 2]
-  return head.mirror.spread(head.jaw)[:, None] * (turned - offset)
+  cosine, sine = np.cos(_JAW_DROP_RADIANS), np.sin(_JAW_DROP_RADIANS)
+  move = np.zeros_like(offset)
+  move[:, 1] = (cosine - 1) * offset[:, 1] - sine * offset[:, 2]
+  move[:, 2] = sine * offset[:, 1] + (cosine - 1) * offset[:, 2]
+  move[:, 2] *= _JAW_BACK_SHARE
+  return head.mirror.spread(head.jaw)[:, None] * move

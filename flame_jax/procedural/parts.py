@@ -60,6 +60,9 @@ def _smooth_back(base, exists):
 def _smooth_skin(skin, exists):
   """Rounds off the relief where it is steeper than the grid resolves."""
   amount = np.full(exists.shape, 0.25)
+  # The wings of the nose are steepest, most of all at their lower edge.
+  amount[:9, 25:36] = 0.4
+  amount[:8, 25:30] = 0.75
   for block, margin in ((layout.EYE, 0), (layout.MOUTH, 1), (layout.EAR, 0)):
     for ring in range(margin + 1):
       i, j = block.ring(ring)[block.ring(ring)[:, 0] >= 0].T
