@@ -13,7 +13,6 @@ import dataclasses
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from flame_jax.assets import FlameAssets, LandmarkEmbedding
@@ -140,4 +139,4 @@ def _check_adapters(model, codes, num_expression):
 def _array(array, dtype=np.float32):
   """On the default device, also when the first caller is being traced."""
   with jax.ensure_compile_time_eval():
-    return jnp.asarray(array.astype(dtype))
+    return jax.device_put(np.ascontiguousarray(array, dtype))

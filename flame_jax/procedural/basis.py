@@ -49,6 +49,7 @@ _EVEN_SHARE = 0.88
 _MIXED_SHARE = 0.5
 _MIXING_FACTORS = 8
 _MM = 1e-3
+_FLIP = np.array([-1.0, 1.0, 1.0])
 _WAVE_START = 0.95
 _DETAIL_START, _DETAIL_DECAY = 0.90, 0.985
 
@@ -120,22 +121,24 @@ def _stem(name):
 
 def _principal(rows):
   """Orthogonal rows with the same Gram sum, by falling size, and the sizes."""
-  _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
+  # The small matrix of products has the same singular values, squared.
+  squares, mixing = np.linalg.eigh(rows @ rows.T)
+  sizes = np.sqrt(squares[::-1])
+  components = mixing[:, ::-1].T @ rows
   # The sign of a singular vector is arbitrary; the largest entry decides. Of
   # two mirror images of equal size the first one does.
-  peak = np.argmax(np.abs(directions).round(9), axis=1)
-  sign = np.sign(directions[np.arange(len(directions)), peak])
-  return directions * (sizes * sign)[:, None], sizes
+  relative = np.abs(components) / sizes[:, None]
+  peak = np.argmax(relative.round(9), axis=1)
+  sign = np.sign(components[np.arange(len(components)), peak])
+  return components * sign[:, None], sizes
 
 
 def _orthonormal(rows):
   """Gram-Schmidt in order: [K, N] rows of unit length."""
   rows = _unit_rows(rows)
-  # Twice, since the first pass loses digits to nearly dependent rows.
-  for _ in range(2):
-    lower = np.linalg.cholesky(rows @ rows.T)
-    rows = np.linalg.inv(lower) @ rows
-  return rows
+  # By the Cholesky factor of the products: rows are far from dependent.
+  lower = np.linalg.cholesky(rows @ rows.T)
+  return np.linalg.inv(lower) @ rows
 
 
 def _unit_rows(rows):
@@ -171,22 +174,39 @@ def shape_basis(seed: int) -> np.ndarray:
   """
   head = geometry.head_geometry()
   rng = np.random.default_rng([seed, 2])
-  at = _rigid_eye_places(head)
+  # The left half is enough: every component is even or odd in the mirror.
+  at = _rigid_eye_places(head)[: head.half.count]
   named = _identity_fields(at)
-  rows = [field.ravel() for field, _ in named.values()]
-  rows += [
-    _wave(head, at, rng, k).ravel() for k in range(NUM_SHAPE - len(rows))
-  ]
-  rows = _orthonormal(np.stack(rows))
-  reach = np.linalg.norm(rows.reshape(NUM_SHAPE, -1, 3), axis=2).max(1)
-  peaks = np.array([peak for _, peak in named.values()]) * _MM
-  size = np.sort(peaks / reach[: len(named)])[::-1]
-  order = np.argsort(-peaks / reach[: len(named)], kind='stable')
+  waves = NUM_SHAPE - len(named)
+  # Faces are nearly symmetric: two thirds of the components are.
+  sides = np.array([1] * len(named) + [(1, 1, -1)[k % 3] for k in range(waves)])
+  rows = [field for field, _ in named.values()]
+  rows += [_wave(at, rng, k, sides[len(named) + k]) for k in range(waves)]
+  rows = _orthonormal_halves(np.stack(rows), sides, head.half.midline)
+  reach = np.linalg.norm(rows[: len(named)], axis=2).max(1)
+  size = _MM * np.array([peak for _, peak in named.values()]) / reach
+  order = np.argsort(-size, kind='stable')
   rows[: len(named)] = rows[order]
-  fall = _WAVE_START / (1 + np.arange(NUM_SHAPE - len(named)) / 40)
-  size = np.concatenate([size, fall * size[-1]])
-  rows *= size[:, None]
-  return rows.T.reshape(len(head.points), 3, NUM_SHAPE)
+  fall = _WAVE_START / (1 + np.arange(waves) / 40)
+  size = np.concatenate([size[order], fall * size[order[-1]]])
+  basis = (rows * size[:, None, None]).transpose(1, 2, 0)[head.mirror.source]
+  basis[head.mirror.is_copy] *= np.outer([-1, 1, 1], sides)
+  return basis
+
+
+def _orthonormal_halves(rows, sides, midline):
+  """Gram-Schmidt of fields given on the left half, [K, H, 3].
+
+  Even and odd fields are orthogonal as they are. A vertex off the midline
+  counts twice.
+  """
+  weight = np.sqrt(np.where(midline, 1, 2))[:, None]
+  result = np.empty_like(rows)
+  for side in (1, -1):
+    group = rows[sides == side] * weight
+    unit = _orthonormal(group.reshape(len(group), -1))
+    result[sides == side] = unit.reshape(group.shape) / weight
+  return result
 
 
 def _rigid_eye_places(head):
@@ -250,18 +270,17 @@ def _identity_fields(at):
   }
 
 
-def _wave(head, at, rng, k):
-  """A plane wave through the head, even or odd under the mirror."""
+def _wave(at, rng, k, side):
+  """A plane wave through the head plus its mirror image times `side`."""
   # Wave lengths from 0.35 m down to about 0.06 m.
   number = 2 * np.pi / (0.35 / (1 + k / 55))
   heading = rng.normal(size=3)
   heading *= number / np.linalg.norm(heading)
   direction = rng.normal(size=3)
-  wave = np.cos(at @ heading + rng.uniform(0, 2 * np.pi))
-  field = wave[:, None] * direction / np.linalg.norm(direction)
-  # Faces are nearly symmetric: two thirds of the components are.
-  side = -1 if k % 3 == 2 else 1
-  return field + side * head.mirror.flip(field)
+  phase = rng.uniform(0, 2 * np.pi)
+  here = np.cos(at @ heading + phase)
+  there = np.cos((at * _FLIP) @ heading + phase)
+  return here[:, None] * direction + side * there[:, None] * direction * _FLIP
 
 
 def pose_basis(head: geometry.Geometry) -> np.ndarray:
