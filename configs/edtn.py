@@ -87,6 +87,7 @@ def _base() -> ml_collections.ConfigDict:
   loss.landmark_weight = 1.0
   loss.eye_weight = 1.0
   loss.mouth_weight = 1.0
+  loss.sparsity_weight = 0.0  # not in the paper, see losses/terms.py
 
   config.data = data = ml_collections.ConfigDict()
   data.source = 'procedural'

@@ -168,11 +168,14 @@ def prepare(
   validation_fraction: float = 0.02,
   num_processes: int = 1,
   overwrite: bool = False,
+  fit_adapter: bool = False,
+  face: str = '',
+  landmarks: str = '',
 ) -> int:
-  """Make a data set from DECA codes, or from procedural ones.
+  """Make a data set (DECA codes, procedural ones), or fit a pose adapter.
 
   Args:
-    output: data set directory to make
+    output: data set directory to make, or .npy file of the fitted adapter
     input: VoxCeleb + DECA tree, or any folder of .mat files
     procedural: instead of an input, so many procedural identities
     frames_per_identity: of the procedural identities
@@ -180,9 +183,16 @@ def prepare(
     validation_fraction: share of the identities held out
     num_processes: processes that read
     overwrite: replace a finished data set
+    fit_adapter: instead, fit a [17, 50] pose adapter and draw it
+    face: FLAME file to fit the adapter to; empty takes the procedural head
+    landmarks: landmark files of that face, comma-separated
   """
-  from edtn_jax.prepare_run import prepare_run
+  from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 
+  if fit_adapter:
+    picture = fit_adapter_run(output, face=face, landmarks=landmarks)
+    print(f'{output}, drawn in {picture}')
+    return 0
   manifest = prepare_run(
     output,
     input_dir=input,

@@ -1,15 +1,20 @@
-"""Data sets from paths: recorded codes, or codes of procedural people."""
+"""Data sets from paths, and pose adapters fitted to a head model."""
 
 from __future__ import annotations
 
 import os
+import pathlib
 from typing import Any
 
+import numpy as np
 from absl import logging
 
-from data import prepare, procedural_codes
+from configs import edtn as edtn_config
+from data import files, prepare, procedural_codes
 from edtn_jax import faces
 from edtn_jax.config import ConfigError, Problem
+from edtn_jax.pictures.expressions import expression_sheet
+from edtn_jax.pictures.face_scene import face_scene
 
 
 def prepare_run(
@@ -90,6 +95,54 @@ def prepare_run(
     },
     overwrite=overwrite,
   )
+
+
+def fit_adapter_run(
+  output: str | os.PathLike,
+  *,
+  face: str = '',
+  landmarks: str = '',
+  penalty: float = 1e-3,
+) -> pathlib.Path:
+  """Fits a pose adapter and draws its 17 expressions.
+
+  Args:
+    output: `.npy` file for the [17, 50] matrix; the sheet of pictures stands
+      beside it as `.png`.
+    face: FLAME file to fit, or '' for the procedural head.
+    landmarks: its landmark files, comma-separated.
+    penalty: see `edtn_jax.translation.pose_adapter.fit_pose_adapter`.
+
+  Returns:
+    Path of the sheet.
+
+  Raises:
+    ConfigError: if `output` is no `.npy` name.
+    FlameFileError: if the head model cannot be read.
+  """
+  output = pathlib.Path(output)
+  if output.suffix != '.npy':
+    raise ConfigError(
+      [
+        Problem(
+          'output', str(output), 'must end in .npy', 'Use --output=adapter.npy.'
+        )
+      ]
+    )
+  config = edtn_config.get_config().face
+  config.adapter_penalty = penalty
+  if face:
+    config.model, config.landmarks = face, landmarks
+    config.expression_space = faces.FLAME_SPACE
+  loaded = faces.load_face(config)
+  sheet = expression_sheet(face_scene(loaded, 192))
+  output.parent.mkdir(parents=True, exist_ok=True)
+  with files.atomic_writer(output) as file:
+    np.save(file, loaded.pose_adapter)
+  picture = output.with_suffix('.png')
+  with files.atomic_writer(picture) as file:
+    sheet.save(file, 'PNG')
+  return picture
 
 
 def _check_procedural(identities: int, frames: int, fraction: float) -> None:

@@ -17,6 +17,7 @@ from edtn_jax.losses.terms import (
   Geometry,
   LossWeights,
   loss_terms,
+  sparsity_term,
   total_loss,
 )
 
@@ -30,5 +31,6 @@ __all__ = [
   'mesh_geometry',
   'projected_geometry',
   'projected_targets',
+  'sparsity_term',
   'total_loss',
 ]

@@ -62,12 +62,19 @@ class LossWeights:
     landmark: weight of equation 3.
     eye: weight of equation 4.
     mouth: weight of equation 5.
+    sparsity: DEVIATION: weight of the mean coefficient, 0 in the paper. The
+      adapter's rows are not independent (a raised and a lowered brow cancel
+      each other), so the mesh alone leaves coefficients free to rest at high
+      values, as the released network's brows do; a small weight picks the
+      calmest pose among equals. Covered by
+      `test_sparsity_prefers_the_calm_pose`.
   """
 
   vertex: float = 100.0
   landmark: float = 1.0
   eye: float = 1.0
   mouth: float = 1.0
+  sparsity: float = 0.0
 
 
 def loss_terms(geometry: Geometry, reading: str) -> dict[str, jax.Array]:
@@ -135,6 +142,18 @@ def _code_terms(geometry: Geometry) -> dict[str, jax.Array]:
   }
 
 
+def sparsity_term(pose_coeffs: jax.Array) -> jax.Array:
+  """Mean coefficient of each sample; see `LossWeights.sparsity`.
+
+  Args:
+    pose_coeffs: [..., 17] float32 in [0, 1].
+
+  Returns:
+    [...] float32.
+  """
+  return pose_coeffs.mean(-1)
+
+
 def safe_norm(x: jax.Array) -> jax.Array:
   """Euclidean norm over the last axis with a zero gradient at zero.
 
@@ -156,7 +175,7 @@ def total_loss(terms: dict[str, jax.Array], weights: LossWeights) -> jax.Array:
   """Equation 6: the weighted sum of the terms.
 
   Args:
-    terms: dict of [...] float32, see `loss_terms`.
+    terms: dict of [...] float32, see `loss_terms` and `sparsity_term`.
     weights: the weight of each term. A term of weight zero is left out, so
       it cannot contribute a NaN.
 

@@ -25,6 +25,7 @@ from edtn_jax.losses import (
   mesh_geometry,
   projected_geometry,
   projected_targets,
+  sparsity_term,
   total_loss,
 )
 from edtn_jax.losses.terms import READINGS, TERMS
@@ -98,9 +99,7 @@ class ExpressionTranslationTask(Task):
     """Equation 6 and its terms, averaged over the batch."""
     del group, rng, step
     pose_coeffs = self._translate(params, batch)
-    terms = loss_terms(
-      self.geometry(constants, batch, pose_coeffs), self.reading
-    )
+    terms = self.terms(constants, batch, pose_coeffs)
     terms = {k: _masked_mean(v, batch.get('_mask')) for k, v in terms.items()}
     return total_loss(terms, self.weights), terms
 
@@ -124,6 +123,16 @@ class ExpressionTranslationTask(Task):
       )
     targets: Targets = self.encode(constants, batch)['targets']
     return projected_geometry(constants['projection'], targets, pose_coeffs)
+
+  def terms(
+    self, constants: Any, batch: Batch, pose_coeffs: jax.Array
+  ) -> dict[str, jax.Array]:
+    """Every loss term of every sample, [B] each."""
+    geometry = self.geometry(constants, batch, pose_coeffs)
+    return {
+      **loss_terms(geometry, self.reading),
+      'sparsity': sparsity_term(pose_coeffs),
+    }
 
   def evaluate(
     self, params: Params, constants: Any, batches: Iterator[Batch]
@@ -174,7 +183,7 @@ def _batch_metrics(task, params, constants, batch) -> ExpressionMetrics:
   """Metric state of one padded batch."""
   pose_coeffs = task.predict(params, constants, batch)['pose_coeffs']
   geometry = task.geometry(constants, batch, pose_coeffs)
-  terms = loss_terms(geometry, task.reading)
+  terms = task.terms(constants, batch, pose_coeffs)
   return ExpressionMetrics.from_batch(
     geometry=geometry,
     terms={**terms, 'loss': total_loss(terms, task.weights)},
@@ -197,6 +206,7 @@ def build(config: ml_collections.ConfigDict) -> ExpressionTranslationTask:
       landmark=config.loss.landmark_weight,
       eye=config.loss.eye_weight,
       mouth=config.loss.mouth_weight,
+      sparsity=config.loss.sparsity_weight,
     ),
   )
 
@@ -222,7 +232,7 @@ def validate(check: Checker) -> None:
   check.one_of('loss.reading', READINGS)
   check.one_of('loss.form', FORMS)
   weights = [f'loss.{term}_weight' for term in TERMS]
-  for key in weights:
+  for key in (*weights, 'loss.sparsity_weight'):
     check.at_least(key, 0)
   if all(check.get(key) == 0 for key in weights):
     check.add(

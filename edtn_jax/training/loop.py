@@ -214,11 +214,10 @@ class _Run:
       values, line = self.progress.flush(step)
       self.writer.scalars(step, values, prefix='train')
       logging.info('%s', line)
-    evaluated = False
-    if not preempted and (last or step % self.eval_every == 0):
-      self._evaluate(step, pictures=last)
-      evaluated = True
     due = train.checkpoint_every and step % train.checkpoint_every == 0
+    evaluated = not preempted and (last or step % self.eval_every == 0)
+    if evaluated:
+      self._evaluate(step, pictures=last or due)
     if last or preempted or due:
       self._save(step, self.metrics if evaluated else None)
 
@@ -269,14 +268,10 @@ class _Run:
     if self.manager.latest_step is not None:
       return self._restore(self.manager, self.manager.latest_step)
     if self.config.resume_from:
+      checkpoints.find_checkpoint(self.config.resume_from)
       other = checkpoints.CheckpointManager(
         self.config.resume_from, best_metric=self.task.best_metric
       )
-      if other.latest_step is None:
-        raise checkpoints.CheckpointError(
-          f'config.resume_from = {self.config.resume_from!r} holds no '
-          'checkpoint'
-        )
       state = self._restore(other, other.latest_step)
       other.close()
       return state

@@ -23,7 +23,7 @@ BROW = {'right': np.arange(17, 22), 'left': np.arange(26, 21, -1)}
 UPPER_LID = {'right': np.array([37, 38]), 'left': np.array([44, 43])}
 LOWER_LID = {'right': np.array([41, 40]), 'left': np.array([46, 47])}
 EYE = {'right': np.arange(36, 42), 'left': np.arange(42, 48)}
-CHIN = np.arange(3, 14)
+CHIN = np.arange(5, 12)
 MOUTH_CORNERS = {'right': np.array([48, 60]), 'left': np.array([54, 64])}
 UPPER_LIP = np.array([49, 50, 51, 52, 53, 61, 62, 63])
 LOWER_LIP = np.array([55, 56, 57, 58, 59, 65, 66, 67])
@@ -42,12 +42,14 @@ _BROW_RISE = {
 }
 # In mouth widths: corners outward, corners up, upper lip up, lower lip down,
 # lips forward, and the share of the lower lip's way that the chin follows.
+# e raises the upper lip, o raises it further, a does not: else e would be a
+# mixture of a and i, and o one of e and u, which no mesh could tell apart.
 _MOUTH_SHAPES = {
-  'mouth_a': (-0.04, -0.04, 0.04, 0.50, 0.00, 0.85),
-  'mouth_e': (0.06, 0.00, 0.05, 0.22, 0.00, 0.70),
-  'mouth_i': (0.13, 0.04, 0.06, 0.08, -0.02, 0.30),
-  'mouth_o': (-0.14, -0.01, 0.08, 0.30, 0.08, 0.70),
-  'mouth_u': (-0.20, 0.00, 0.03, 0.07, 0.12, 0.30),
+  'mouth_a': (-0.04, -0.04, 0.01, 0.50, 0.00, 0.85),
+  'mouth_e': (0.10, -0.03, 0.07, 0.16, 0.00, 0.60),
+  'mouth_i': (0.13, 0.05, 0.02, 0.05, -0.02, 0.30),
+  'mouth_o': (-0.13, 0.02, 0.13, 0.22, 0.10, 0.70),
+  'mouth_u': (-0.21, 0.00, 0.00, 0.05, 0.13, 0.30),
 }
 
 
