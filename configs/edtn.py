@@ -135,11 +135,14 @@ def _make_demo(config: ml_collections.ConfigDict) -> None:
   config.data.num_identities = 2000
   config.data.validation_identities = 100
   config.train.num_steps = 2000
-  config.train.eval_every = 200
+  config.train.log_every = config.train.eval_every = 200
   config.train.checkpoint_every = 1000
-  # A tenth of the paper's steps at three times its rate, falling to zero.
-  config.optimizer.learning_rate = 3e-4
+  # DEVIATION: as many steps as the paper's in a tenth of the people, at ten
+  # times its rate, and calm poses preferred; `edtn demo` shows the result.
+  config.optimizer.learning_rate = 1e-3
+  config.optimizer.b1 = 0.9
   config.optimizer.schedule = 'cosine'
+  config.loss.sparsity_weight = 0.1
 
 
 def _make_tiny(config: ml_collections.ConfigDict) -> None:
