@@ -6,6 +6,8 @@ import pathlib
 # Before the first import of jax: tests check 1 device against 8.
 os.environ.setdefault('JAX_NUM_CPU_DEVICES', '8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Parallel test workers that each start BLAS threads wait for one another.
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 import pytest
 from absl import flags

@@ -103,8 +103,9 @@ def demo_report(
       'The eyelids close together: a blink blinks, one frame after the other.',
       'The mouth opens by the jaw on the left and by an expression on the '
       'right: the network translates one into the other.',
-      f'The person’s resting face was found in {summary["frames"]} frames and '
-      'taken off; without this, its offset would sit in every frame.',
+      f'The person’s resting face was read off {len(summary["neutral_frames"])}'
+      f' calm frames of {summary["frames"]} and taken off; without this, its '
+      'offset would sit in every frame.',
     ),
     curves=_curves(output / 'run'),
     metrics=[
