@@ -31,7 +31,8 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 
-_TREES = ('params', 'ema_params', 'trainer', 'constants')
+# Of a config, what inference looks at.
+_CONFIG_KEYS = ('task', 'model', 'face')
 
 
 class CheckpointError(ValueError):
@@ -68,6 +69,7 @@ class CheckpointManager:
     *,
     best_metric: str,
     keep_latest: int = 2,
+    read_only: bool = False,
   ):
     """Opens or creates `<workdir>/checkpoints`.
 
@@ -75,6 +77,7 @@ class CheckpointManager:
       workdir: the run's directory.
       best_metric: name of the metric whose smallest value is kept.
       keep_latest: number of newest checkpoints to keep.
+      read_only: whether another run's checkpoints are only looked at.
     """
     directory = epath.Path(workdir).resolve() / workdir_lib.CHECKPOINTS
     latest = preservation_policy.LatestN(keep_latest)
@@ -87,6 +90,7 @@ class CheckpointManager:
       ),
       best_fn=lambda metrics: metrics[best_metric],
       best_mode='min',
+      read_only=read_only,
     )
     try:
       self._manager = ocp.CheckpointManager(directory, options=options)
@@ -98,9 +102,9 @@ class CheckpointManager:
     self._best_metric = best_metric
 
   @property
-  def latest_step(self) -> int | None:
-    """Newest finished checkpoint's step, or None."""
-    return self._manager.latest_step()
+  def directory(self) -> epath.Path:
+    """Where the checkpoints are."""
+    return epath.Path(self._manager.directory)
 
   @property
   def steps(self) -> list[int]:
@@ -159,14 +163,32 @@ class CheckpointManager:
     }
     items['data'] = ocp.args.JsonRestore()
     try:
+      self._check_shapes(step, abstract_trees)
       restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+    except CheckpointError:
+      raise
     except (ValueError, KeyError, OSError) as error:
       raise CheckpointError(
-        f'checkpoint {step} in {self._manager.directory} is damaged or of '
-        f'another configuration: {error}'
+        f'checkpoint {step} in {self.directory} is damaged: {error}. Remove '
+        'its folder to continue from the one before.'
       ) from error
     trees = {k: restored[k] for k in abstract_trees if abstract_trees[k]}
     return trees, restored['data']
+
+  def _check_shapes(self, step: int, abstract_trees: Mapping[str, Any]):
+    """Refuses a checkpoint of another model or optimizer, in our words."""
+    directory = self.directory / str(step)
+    for item, tree in abstract_trees.items():
+      if not tree:
+        continue
+      if item == 'ema_params' and not (directory / item).is_dir():
+        raise CheckpointError(
+          f'{directory} has no moving average. Keep train.ema_decay at 0, or '
+          'start a new run from it with --config.init_from.'
+        )
+      with ocp.PyTreeCheckpointer() as checkpointer:
+        stored = _stored_tree(checkpointer, directory / item)
+      check_params(stored, tree, f'{directory / item}')
 
   def wait(self) -> None:
     """Blocks until every started save is on disk."""
@@ -175,6 +197,16 @@ class CheckpointManager:
   def close(self) -> None:
     """Waits for pending saves and releases the directory."""
     self._manager.close()
+
+
+def finished_steps(workdir: str | epath.Path) -> list[int]:
+  """Steps of the finished checkpoints below a workdir, ascending."""
+  root = epath.Path(workdir) / workdir_lib.CHECKPOINTS
+  return sorted(
+    int(p.name)
+    for p in (root.iterdir() if root.is_dir() else ())
+    if p.name.isdigit()
+  )
 
 
 def find_checkpoint(path: str | epath.Path, step: int | None = None):
@@ -199,11 +231,7 @@ def find_checkpoint(path: str | epath.Path, step: int | None = None):
   if (path / 'params').is_dir():
     return path
   root = path / workdir_lib.CHECKPOINTS
-  steps = sorted(
-    int(p.name)
-    for p in (root.iterdir() if root.is_dir() else ())
-    if p.name.isdigit()
-  )
+  steps = finished_steps(path)
   if not steps:
     raise CheckpointError(
       f'{path} holds no finished checkpoint (looked in {root})'
@@ -241,7 +269,7 @@ def load_checkpoint(
     )
   averaged = has_average if averaged is None else averaged
   try:
-    config = _read_json(directory / 'config')
+    config = _read_config(directory / 'config')
     params = _read_tree(directory / ('ema_params' if averaged else 'params'))
     constants = (
       _read_tree(directory / 'constants')
@@ -254,7 +282,7 @@ def load_checkpoint(
     ) from error
   logging.info('Read %s from %s', 'ema' if averaged else 'params', directory)
   return Checkpoint(
-    config=config_lib.from_json(json.dumps(config)),
+    config=config,
     params=params,
     constants=constants,
     step=int(directory.name) if directory.name.isdigit() else 0,
@@ -263,21 +291,32 @@ def load_checkpoint(
   )
 
 
-def _read_json(directory: epath.Path) -> Any:
+def _read_config(directory: epath.Path) -> ml_collections.ConfigDict:
   with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-    return checkpointer.restore(directory)
+    text = json.dumps(checkpointer.restore(directory))
+  config = config_lib.from_json(text)
+  missing = [key for key in _CONFIG_KEYS if key not in config]
+  if missing:
+    raise ValueError(f'its config lacks {", ".join(missing)}')
+  return config
 
 
 def _read_tree(directory: epath.Path) -> Any:
   """Restores a tree as numpy, without knowing its shapes or devices."""
   with ocp.PyTreeCheckpointer() as checkpointer:
-    metadata = checkpointer.metadata(directory).item_metadata
-    if metadata is None:
-      raise ValueError(f'the metadata of {directory.name} cannot be read')
     as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata.tree
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+      _stored_tree(checkpointer, directory),
     )
     return checkpointer.restore(directory, restore_args=as_numpy)
+
+
+def _stored_tree(checkpointer, directory: epath.Path) -> Any:
+  """Shapes and dtypes of what is stored, without the values."""
+  metadata = checkpointer.metadata(directory).item_metadata
+  if metadata is None:
+    raise ValueError(f'the metadata of {directory.name} cannot be read')
+  return metadata.tree
 
 
 def check_params(params: Any, expected: Any, name: str) -> None:

@@ -106,7 +106,12 @@ def provenance() -> dict[str, Any]:
 def append_provenance(workdir: epath.Path, **extra: Any) -> None:
   """Adds this process to the list of runs that worked in `workdir`."""
   path = workdir / PROVENANCE
-  runs = json.loads(path.read_text())['runs'] if path.exists() else []
+  try:
+    runs = json.loads(path.read_text())['runs'] if path.exists() else []
+  except (ValueError, KeyError, TypeError) as error:
+    raise WorkdirError(
+      f'{path} is damaged: {error}. Move it away; a new one will be written.'
+    ) from error
   runs.append({**provenance(), **extra})
   write_text(path, json.dumps({'runs': runs}, indent=2) + '\n')
 
@@ -136,6 +141,8 @@ def _version(name: str) -> str | None:
 
 # A change of these would make the stored state mean something else.
 _FIXED = ('task', 'seed', 'model.', 'face.', 'data.', 'loss.', 'optimizer.name')
+# Who reads the data changes nothing about it.
+_FREE = ('data.num_workers', 'data.num_threads')
 
 
 def check_same_run(
@@ -156,7 +163,8 @@ def check_same_run(
   differences = config_lib.differences(stored, wanted)
   problems = []
   for key, (old, new) in differences.items():
-    if key.startswith(_FIXED) or key == 'train.batch_size':
+    fixed = key.startswith(_FIXED) and key not in _FREE
+    if fixed or key == 'train.batch_size':
       problems.append(
         config_lib.Problem(
           key,

@@ -15,6 +15,7 @@ from edtn_jax.tasks import registry
 from edtn_jax.training import loop, train_and_evaluate
 from edtn_jax.training.loop import NonFiniteError
 from edtn_jax.training.writer import read_metrics
+from edtn_jax.workdir import WorkdirError
 from tests import toy_task
 
 
@@ -169,6 +170,90 @@ def test_another_meaning_of_the_state_is_refused(tmp_path):
   assert {p.key for p in caught.value.problems} == {'seed', 'train.batch_size'}
   rate = toy_config(**{'optimizer.learning_rate': 0.01, 'train.num_steps': 9})
   assert train_and_evaluate(rate, tmp_path).step == 9
+
+
+def test_every_regular_checkpoint_can_be_the_best(tmp_path):
+  config = toy_config(
+    **{
+      'train.num_steps': 20,
+      'train.eval_every': 7,
+      'train.checkpoint_every': 5,
+    }
+  )
+  train_and_evaluate(config, tmp_path)
+  evaluated = [
+    row['step'] for row in read_metrics(tmp_path) if 'validation/loss' in row
+  ]
+  assert evaluated == [5, 7, 10, 14, 15, 20]
+
+
+def test_a_run_killed_before_its_result_still_writes_it(tmp_path):
+  whole = train_and_evaluate(toy_config(), tmp_path)
+  stored = (tmp_path / 'result.json').read_text()
+  (tmp_path / 'result.json').unlink()
+  assert train_and_evaluate(toy_config(), tmp_path).metrics == whole.metrics
+  assert (tmp_path / 'result.json').read_text() == stored
+
+
+def test_clipping_can_be_switched_on_when_a_run_continues(tmp_path):
+  """As the message about a bad number advises."""
+  train_and_evaluate(toy_config(), tmp_path)
+  clipped = toy_config(**{'train.num_steps': 9, 'optimizer.clip_norm': 1.0})
+  assert train_and_evaluate(clipped, tmp_path).step == 9
+
+
+def test_who_reads_the_data_may_change_when_a_run_continues(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path)
+  config = toy_config(
+    **{'train.num_steps': 9, 'data.num_workers': 1, 'data.num_threads': 4}
+  )
+  assert train_and_evaluate(config, tmp_path).step == 9
+
+
+@pytest.mark.parametrize('key', ['resume_from', 'init_from'])
+def test_a_foreign_checkpoint_lists_its_shapes_and_leaves_no_run(
+  tmp_path, monkeypatch, key
+):
+  train_and_evaluate(toy_config(), tmp_path / 'a')
+  monkeypatch.setattr(toy_task, 'SIZE', 4)
+  other = toy_config(**{key: str(tmp_path / 'a')})
+  with pytest.raises(
+    checkpoints.CheckpointError, match=r'model/w is \(3,\), .* wants \(4,\)'
+  ):
+    train_and_evaluate(other, tmp_path / 'b')
+  assert not (tmp_path / 'b').exists()
+
+
+def test_resume_from_one_checkpoint_leaves_it_as_it_is(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path / 'a')
+  given = tmp_path / 'a' / 'checkpoints' / '4'
+  before = sorted(given.rglob('*'))
+  config = toy_config(resume_from=str(given))
+  resumed = train_and_evaluate(config, tmp_path / 'b')
+  straight = train_and_evaluate(toy_config(), tmp_path / 'c')
+  assert_same_state(resumed.state, straight.state)
+  assert sorted(given.rglob('*')) == before
+
+
+def test_a_moving_average_cannot_be_switched_on_in_a_run(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path)
+  averaging = toy_config(**{'train.num_steps': 9, 'train.ema_decay': 0.9})
+  with pytest.raises(checkpoints.CheckpointError, match=r'train\.ema_decay'):
+    train_and_evaluate(averaging, tmp_path)
+
+
+@pytest.mark.parametrize('count', [-1, 9])
+def test_more_devices_than_there_are_is_refused(tmp_path, count):
+  with pytest.raises(ConfigError, match='must be 1 to 8'):
+    train_and_evaluate(toy_config(), tmp_path / 'run', num_devices=count)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_damaged_provenance_is_named(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path)
+  (tmp_path / 'provenance.json').write_text('{"runs"')
+  with pytest.raises(WorkdirError, match=r'provenance\.json is damaged'):
+    train_and_evaluate(toy_config(**{'train.num_steps': 9}), tmp_path)
 
 
 @pytest.mark.parametrize('pattern', ['.', 'params', 'trainer', 'data'])

@@ -18,6 +18,7 @@ from etils import epath
 
 from edtn_jax import checkpoints, devices
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.tasks.base import Task, TrainData
 from edtn_jax.tasks.validate import validate
@@ -79,8 +80,8 @@ def train_and_evaluate(
     ConfigError: if the config cannot be run; nothing was written.
     NonFiniteError: at a NaN or infinite loss; the last good state is saved.
   """
-  device_count = num_devices or jax.device_count()
-  validate(config, num_devices=device_count)
+  _check_devices(num_devices)
+  validate(config, num_devices=num_devices or jax.device_count())
   workdir = epath.Path(workdir)
   if (workdir / workdir_lib.CONFIG).exists():
     changed = workdir_lib.check_same_run(
@@ -94,6 +95,21 @@ def train_and_evaluate(
     return run.train()
   finally:
     run.close()
+
+
+def _check_devices(num_devices: int | None) -> None:
+  there = jax.device_count()
+  if num_devices is not None and not 1 <= num_devices <= there:
+    raise ConfigError(
+      [
+        Problem(
+          'num_devices',
+          num_devices,
+          f'must be 1 to {there}, the devices here',
+          'Leave it out to use all.',
+        )
+      ]
+    )
 
 
 class _Run:
@@ -117,11 +133,15 @@ class _Run:
       lambda: init_state(self.task, optimizer, config.seed, ema),
       out_shardings=devices.replicated(mesh),
     )
+    # Before the directory is made: a checkpoint that does not fit must not
+    # leave an empty run behind.
+    own = checkpoints.finished_steps(workdir)
+    given = None if own else self._given_state()
     workdir.mkdir(parents=True, exist_ok=True)
     self.manager = checkpoints.CheckpointManager(
       workdir, best_metric=self.task.best_metric
     )
-    self.state = self._first_state()
+    self.state = given or self._restore(self.manager, own[-1])
     self.step_fn = make_train_step(
       self.task, self.data, optimizer, mesh, config.train.ema_decay
     )
@@ -193,9 +213,12 @@ class _Run:
     )
 
   def _write_result(self, step: int) -> None:
+    if not self.metrics:  # nothing was left to do
+      if (self.workdir / workdir_lib.RESULT).exists():
+        return
+      # Killed between the last checkpoint and its result.
+      self._evaluate(step, pictures=False)
     result = {'step': step, 'metrics': self.metrics}
-    if not self.metrics and (self.workdir / workdir_lib.RESULT).exists():
-      return  # nothing was left to do
     workdir_lib.write_text(
       self.workdir / workdir_lib.RESULT, json.dumps(result, indent=2) + '\n'
     )
@@ -215,7 +238,9 @@ class _Run:
       self.writer.scalars(step, values, prefix='train')
       logging.info('%s', line)
     due = train.checkpoint_every and step % train.checkpoint_every == 0
-    evaluated = not preempted and (last or step % self.eval_every == 0)
+    # Every regular checkpoint is evaluated, or none could be the best one; at
+    # a signal time is short, unless the run is over anyway.
+    evaluated = last or (not preempted and (due or step % self.eval_every == 0))
     if evaluated:
       self._evaluate(step, pictures=last or due)
     if last or preempted or due:
@@ -263,16 +288,16 @@ class _Run:
       metrics=metrics,
     )
 
-  def _first_state(self) -> TrainState:
-    """Own workdir, then resume_from, then init_from, then fresh."""
-    if self.manager.latest_step is not None:
-      return self._restore(self.manager, self.manager.latest_step)
+  def _given_state(self) -> TrainState:
+    """That of resume_from, then of init_from, then a fresh one."""
     if self.config.resume_from:
-      checkpoints.find_checkpoint(self.config.resume_from)
+      found = checkpoints.find_checkpoint(self.config.resume_from)
       other = checkpoints.CheckpointManager(
-        self.config.resume_from, best_metric=self.task.best_metric
+        found.parent.parent,
+        best_metric=self.task.best_metric,
+        read_only=True,
       )
-      state = self._restore(other, other.latest_step)
+      state = self._restore(other, int(found.name))
       other.close()
       return state
     state = self._init()
@@ -302,7 +327,7 @@ class _Run:
         f'checkpoint {step} stands at data position {position}, this config '
         f'at {self.data.position(step)}: train.batch_size differs'
       )
-    logging.info('Restored step %d from %s', step, self.workdir)
+    logging.info('Restored step %d from %s', step, manager.directory)
     return TrainState(
       step=trees['trainer']['step'],
       params=trees['params'],

@@ -47,9 +47,13 @@ def build_optimizer(
   Returns:
     The gradient transformation.
   """
-  parts = []
-  if config.clip_norm:
-    parts.append(optax.clip_by_global_norm(config.clip_norm))
+  # Something stands in the first place either way, so that a run can be
+  # continued with clipping switched on, as the loop advises at a NaN.
+  parts = [
+    optax.clip_by_global_norm(config.clip_norm)
+    if config.clip_norm
+    else optax.identity()
+  ]
   if config.name != 'sgd':
     parts.append(optax.scale_by_adam(b1=config.b1, b2=config.b2))
   if config.name == 'adamw':
