@@ -91,3 +91,21 @@ def test_differences_name_both_values():
 def test_json_of_something_else_is_refused():
   with pytest.raises(ValueError, match='JSON object'):
     config_lib.from_json('[1]')
+
+
+@pytest.mark.parametrize(
+  ('key', 'value'),
+  [
+    ('model.dtype', 'float31'),
+    ('model.hidden_sizes', (16, 0)),
+    ('model.negative_slope', -1.0),
+    ('face.landmarks', 'no.npy'),
+    ('train.profile_steps', (1,)),
+  ],
+)
+def test_wrong_values_are_found_before_any_work(key, value):
+  config = edtn.get_config('tiny')
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(config_lib.ConfigError) as caught:
+    validate(config, num_devices=1)
+  assert [p.key for p in caught.value.problems] == [key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ from edtn_jax.translation.network import (
 )
 
 FORMS = ('projected', 'mesh')
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,6 +245,21 @@ def validate(check: Checker) -> None:
     )
   check.file('face.model', words=(faces.PROCEDURAL,))
   check.file('face.pose_adapter', words=(faces.FIT,))
+  for path in (check.get('face.landmarks') or '').split(','):
+    if path and not pathlib.Path(path).is_file():
+      check.add(
+        'face.landmarks', path, 'is not a file', 'Give an existing path.'
+      )
   check.at_least('face.adapter_penalty', 0)
   check.one_of('face.expression_space', faces.EXPRESSION_SPACES)
+  check.one_of('model.dtype', DTYPES)
+  check.at_least('model.negative_slope', 0, high=1)
+  sizes = check.get('model.hidden_sizes') or ()
+  if not all(isinstance(size, int) and size > 0 for size in sizes):
+    check.add(
+      'model.hidden_sizes',
+      sizes,
+      'must be whole numbers above 0',
+      'Set --config.model.hidden_sizes="(512, 512, 512)".',
+    )
   code_data.validate(check)

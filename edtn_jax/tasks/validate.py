@@ -53,6 +53,14 @@ def _validate_training(check: Checker, num_devices: int) -> None:
       'Set --config.train.num_epochs=50.',
     )
   check.at_least('train.ema_decay', 0, high=1)
+  profile = check.get('train.profile_steps')
+  if profile is not None and len(profile) != 2:
+    check.add(
+      'train.profile_steps',
+      profile,
+      'must be the first step to trace and the one after the last',
+      'Set --config.train.profile_steps="(10, 20)".',
+    )
   check.at_least('seed', 0)
 
 
