@@ -50,20 +50,18 @@ def _installed(path: str) -> str:
 
 def _with_installed_config(argv: list[str]) -> list[str]:
   match = re.compile(r'(--?config=)(.+)').fullmatch
-  return [
-    m[1] + _installed(m[2]) if (m := match(word)) else word for word in argv
-  ]
+  words = command_help.joined_config_words(argv)
+  return [m[1] + _installed(m[2]) if (m := match(w)) else w for w in words]
 
 
 def _define_flags(function: Callable[..., Any], argv: list[str]) -> None:
   texts = command_help.argument_texts(function)
-  for name, parameter in inspect.signature(function).parameters.items():
+  for name, entry in inspect.signature(function).parameters.items():
     if name == 'config':
       _define_config(argv, flags.FLAGS)
       continue
-    required = parameter.default is inspect.Parameter.empty
-    default = None if required else parameter.default
-    _DEFINE[parameter.annotation](name, default, texts[name])
+    default = None if entry.default is entry.empty else entry.default
+    _DEFINE[entry.annotation](name, default, texts[name])
   flags.DEFINE_bool('traceback', False, 'show where an error arose')
 
 
@@ -79,9 +77,8 @@ def _config_problems(argv: list[str]) -> list[str]:
       values(tried)
       list(values.config)  # a config file's error waits for the first look
     except Exception as error:  # whatever a config file or override raises
-      # The last line is the reason; before it stand nested stack traces.
-      reason = str(error).replace('\\n', ' ').strip().splitlines()[-1]
-      problems.append(f'{" ".join(arguments[-1:])}: {reason.strip()}')
+      reason = command_help.config_reason(error)
+      problems.append(f'{" ".join(arguments[-1:])}: {reason}')
       if arguments is files:
         break
   return problems
@@ -94,8 +91,8 @@ def _parse(command: str, argv: list[str]) -> list[str]:
     _fail(command, [str(error)])
   problems = [f'{word!r} is no flag' for word in words]
   if not problems:
-    names = inspect.signature(COMMANDS[command]).parameters
-    missing = [n for n in names if flags.FLAGS[n].value is None]
+    required = command_help.required_arguments(COMMANDS[command])
+    missing = [n for n in required if flags.FLAGS[n].value in (None, '')]
     problems = [f'--{name}=... is required' for name in missing]
   if problems:
     _fail(command, problems)
@@ -118,6 +115,9 @@ def _run(command: str) -> int:
       raise
     print(f'edtn {command}: {error}', file=sys.stderr)
     return 2
+  except KeyboardInterrupt:
+    print(f'edtn {command}: interrupted', file=sys.stderr)
+    return 130
 
 
 def console_main() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Command = Callable[..., Any]
@@ -22,6 +22,34 @@ def argument_texts(function: Command) -> dict[str, str]:
   )
   entries = re.findall(r'^ {2}(\w+): (.*(?:\n {4}.*)*)', section[1], re.M)
   return {name: re.sub(r'\s+', ' ', text) for name, text in entries}
+
+
+def required_arguments(function: Command) -> list[str]:
+  """Arguments without a default."""
+  parameters = inspect.signature(function).parameters
+  return [n for n, p in parameters.items() if p.default is p.empty]
+
+
+def config_reason(error: Exception) -> str:
+  """One line on why a config argument was refused."""
+  # The last line is the reason; before it stand nested stack traces.
+  reason = str(error).replace('\\n', ' ').strip().splitlines()[-1].strip()
+  # What ml_collections raises for a key that is not in the config.
+  unknown = isinstance(error, KeyError | AttributeError)
+  return f'no such key: {reason}' if unknown else reason
+
+
+def joined_config_words(words: Sequence[str]) -> list[str]:
+  """Turns `--config.key value` into `--config.key=value`, as absl would."""
+  joined, waiting = [], False
+  for word in words:
+    if waiting and not word.startswith('--'):
+      joined[-1] += f'={word}'
+      waiting = False
+    else:
+      joined.append(word)
+      waiting = bool(re.fullmatch(r'--?config(\.[\w.]+)?', word))
+  return joined
 
 
 def usage(commands: Mapping[str, Command]) -> str:

@@ -71,6 +71,11 @@ def test_help_imports_nothing_heavy():
   [
     (['fly'], ["no command 'fly'", 'reenact']),
     (['train'], ['--workdir=... is required']),
+    (['train', '--workdir='], ['--workdir=... is required']),
+    (
+      ['train', '--workdir', 'x', '--config.los', '3', '--config.a.b=4'],
+      ['--config.los=3: no such key', '--config.a.b=4: no such key'],
+    ),
     (['train', '--workdri=x'], ['workdri', 'workdir']),
     (['evaluate', '--workdir=x', 'y'], ["'y' is no flag"]),
     (
