@@ -124,13 +124,7 @@ def _adapter(
       num_expression=NUM_EXPRESSION,
       penalty=config.adapter_penalty,
     )
-  matrix = load_pose_adapter(config.pose_adapter)
-  if matrix.shape[1] != NUM_EXPRESSION:
-    raise PoseAdapterError(
-      f'pose adapter {config.pose_adapter} is {matrix.shape}, the translator '
-      f'works with (17, {NUM_EXPRESSION}); refit it for this model'
-    )
-  return matrix
+  return load_pose_adapter(config.pose_adapter, num_expression=NUM_EXPRESSION)
 
 
 def procedural_adapter() -> np.ndarray:

@@ -92,7 +92,10 @@ def test_load_released_adapter(shared_dir):
   ('array', 'words'),
   [
     (np.zeros((16, 50)), r'shape is \(16, 50\)'),
+    (np.zeros((17, 40)), r'shape is \(17, 40\), wanted \(17, 50\)'),
+    (np.array(np.nan), r'shape is \(\)'),
     (np.full((17, 50), np.nan), 'NaN'),
+    (np.eye(17, 50, -1), r'rows \[0\] are zero'),
     (np.array([{'a': 1}], dtype=object), 'no plain'),
     (np.zeros((17, 50), 'S3'), 'not a numeric'),
   ],

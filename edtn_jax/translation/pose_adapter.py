@@ -57,19 +57,23 @@ class PoseAdapterError(ValueError):
   """A pose adapter file or matrix that cannot be used."""
 
 
-def load_pose_adapter(path: str | pathlib.Path) -> np.ndarray:
+def load_pose_adapter(
+  path: str | pathlib.Path, *, num_expression: int = 50
+) -> np.ndarray:
   """Reads a pose adapter matrix from a `.npy` file.
 
   Args:
     path: file with a [17, E] float array, E the number of expression
-      coefficients (50 in the released matrix).
+      coefficients.
+    num_expression: E; 50 is the translator's and the released matrix's.
 
   Returns:
     [17, E] float32 array.
 
   Raises:
     PoseAdapterError: if the file is absent, is no plain array (nothing
-      pickled is read), or has a wrong shape or values that are not finite.
+      pickled is read), or has a wrong shape, values that are not finite or
+      rows of zeros.
   """
   path = pathlib.Path(path)
   if not path.is_file():
@@ -81,25 +85,35 @@ def load_pose_adapter(path: str | pathlib.Path) -> np.ndarray:
     matrix = np.load(path, allow_pickle=False)
   except (ValueError, OSError, EOFError) as error:
     raise PoseAdapterError(f'{path} is no plain .npy array: {error}') from error
-  check_pose_adapter(matrix, str(path))
+  check_pose_adapter(matrix, str(path), num_expression)
   return np.asarray(matrix, np.float32)
 
 
-def check_pose_adapter(matrix: np.ndarray, name: str) -> None:
-  """Raises PoseAdapterError unless `matrix` is a finite [17, E] array."""
-  problems = []
+def check_pose_adapter(
+  matrix: np.ndarray, name: str, num_expression: int
+) -> None:
+  """Raises PoseAdapterError unless `matrix` is usable, [17, num_expression]."""
   if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in 'fiu':
     raise PoseAdapterError(f'pose adapter {name} is not a numeric array')
-  if matrix.ndim != 2 or matrix.shape[0] != NUM_COEFFICIENTS:
-    problems.append(
-      f'shape is {matrix.shape}, wanted ({NUM_COEFFICIENTS}, E): one row for '
-      f'each of {", ".join(COEFFICIENT_NAMES)}'
+  wanted = (NUM_COEFFICIENTS, num_expression)
+  if matrix.shape != wanted:
+    raise PoseAdapterError(
+      f'pose adapter {name}: shape is {matrix.shape}, wanted {wanted}: one '
+      f'expression for each of {", ".join(COEFFICIENT_NAMES)}. '
+      'Fit one with "edtn prepare --fit_adapter --output=adapter.npy".'
     )
-  if not np.isfinite(matrix).all():
-    rows = sorted(set(np.argwhere(~np.isfinite(matrix))[:, 0].tolist()))
-    problems.append(f'rows {rows} hold NaN or infinity')
-  if problems:
-    raise PoseAdapterError(f'pose adapter {name}: ' + '; '.join(problems))
+  finite = np.isfinite(matrix).all(axis=1)
+  if not finite.all():
+    rows = np.flatnonzero(~finite).tolist()
+    raise PoseAdapterError(
+      f'pose adapter {name}: rows {rows} hold NaN or infinity'
+    )
+  if not matrix.any(axis=1).all():
+    rows = np.flatnonzero(~matrix.any(axis=1)).tolist()
+    raise PoseAdapterError(
+      f'pose adapter {name}: rows {rows} are zero, their coefficients would '
+      'move nothing'
+    )
 
 
 def target_displacements(neutral: np.ndarray) -> np.ndarray:
