@@ -1,13 +1,18 @@
 """Validation metrics: by hand, padded, merged."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import edtn
 from data.pose_vector import COEFFICIENT_NAMES
+from edtn_jax import checkpoints
+from edtn_jax.config import ConfigError
 from edtn_jax.evaluation.expression import ExpressionMetrics
-from edtn_jax.evaluation.run import markdown_row
+from edtn_jax.evaluation.run import evaluate_run, markdown_row
 from edtn_jax.losses import Geometry, loss_terms
+from edtn_jax.translation.network import build_translator
 
 NUM_VERTICES = 10
 
@@ -114,3 +119,20 @@ def test_markdown_row_has_one_column_a_metric():
     '| --- | --- | --- |',
     '| 40 | 0.1235 | 9 |',
   ]
+
+
+def test_a_split_of_procedural_data_is_refused(tmp_path):
+  config = edtn.get_config('tiny')
+  model = build_translator(config.model)
+  params = model.init(jax.random.key(0), np.zeros((1, 50)), np.zeros((1, 3)))
+  manager = checkpoints.CheckpointManager(tmp_path, best_metric='loss')
+  manager.save(
+    0,
+    {'params': {'model': params['params']}},
+    data={},
+    config=config,
+    metrics=None,
+  )
+  manager.close()
+  with pytest.raises(ConfigError, match=r'split.*prepared data set.*--data'):
+    evaluate_run(tmp_path, split='train')

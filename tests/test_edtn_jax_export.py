@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import jax
 import jax.export
@@ -117,3 +118,13 @@ def test_checkpoint_lookup(run):
     checkpoints.find_checkpoint(run, step=7)
   with pytest.raises(checkpoints.CheckpointError, match='no moving average'):
     checkpoints.load_checkpoint(run, averaged=True)
+
+
+def test_a_checkpoint_with_an_empty_config_is_damaged(run, tmp_path):
+  copy = tmp_path / 'run'
+  shutil.copytree(run, copy)
+  (copy / 'checkpoints' / '3' / 'config' / 'metadata').write_text('{}')
+  with pytest.raises(
+    checkpoints.CheckpointError, match=r'damaged: its config lacks task'
+  ):
+    checkpoints.load_checkpoint(copy)

@@ -10,6 +10,7 @@ from etils import epath
 
 from edtn_jax import checkpoints, devices
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_task, build_validation
 from edtn_jax.tasks.validate import validate
 
@@ -39,12 +40,25 @@ def evaluate_run(
 
   Raises:
     CheckpointError: if the checkpoint is absent or does not fit.
+    ConfigError: if an argument cannot be used.
     DataError: if the data does not fit the run.
   """
   found = checkpoints.load_checkpoint(workdir, step=step, averaged=averaged)
   config = found.config.copy_and_resolve_references()
   if data_path:
     config.data.source, config.data.path = 'dataset', data_path
+  if split and config.data.source != 'dataset':
+    raise ConfigError(
+      [
+        Problem(
+          'split',
+          split,
+          'has a meaning only for a prepared data set; the data of this run '
+          'are made by code',
+          'Give --data=DATASET as well, or leave --split out.',
+        )
+      ]
+    )
   if split:
     config.data.validation_split = split
   if pose_adapter:

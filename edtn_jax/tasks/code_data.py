@@ -196,7 +196,8 @@ def _dataset_table(
   if split not in known:
     raise DataError(
       f'{path} has no split {split!r}; there: {sorted(known)}. Prepare more '
-      'identities, or set --config.data.validation_split.'
+      'identities, or name one that is there (train: '
+      '--config.data.validation_split=..., evaluate: --split=...).'
     )
   table = dataset.load_table(path, split)
   if table.expression_space != face.expression_space:
