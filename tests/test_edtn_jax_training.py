@@ -134,6 +134,19 @@ def test_sigterm_saves_and_the_next_call_finishes(tmp_path, monkeypatch):
   assert_same_state(finished.state, straight.state)
 
 
+def test_sigterm_during_the_start_saves_the_first_step(tmp_path, monkeypatch):
+  build_data = toy_task.build_data
+
+  def interrupting(*args):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return build_data(*args)
+
+  monkeypatch.setattr(toy_task, 'build_data', interrupting)
+  result = train_and_evaluate(toy_config(), tmp_path)
+  assert result.preempted
+  assert checkpoints.load_checkpoint(tmp_path).step == result.step == 1
+
+
 def test_latest_two_and_the_best_checkpoint_stay(tmp_path, monkeypatch):
   # Validation gets worse from step 4 on: 4 stays as the best, 12 and 16 as
   # the latest.

@@ -90,11 +90,13 @@ def train_and_evaluate(
     for key, (old, new) in changed.items():
       logging.info('Resuming with %s = %r (was %r)', key, new, old)
   devices.use_compile_cache(config.compile_cache_dir)
-  run = _Run(config, workdir, devices.data_mesh(num_devices))
-  try:
-    return run.train()
-  finally:
-    run.close()
+  # From here on, so that a signal during the start or the last save is heeded.
+  with PreemptionWatch() as watch:
+    run = _Run(config, workdir, devices.data_mesh(num_devices))
+    try:
+      return run.train(watch)
+    finally:
+      run.close()
 
 
 def _check_devices(num_devices: int | None) -> None:
@@ -161,7 +163,7 @@ class _Run:
     self.manager.close()
     self.writer.close()
 
-  def train(self) -> TrainResult:
+  def train(self, watch: PreemptionWatch) -> TrainResult:
     """Steps until the end, a signal or a bad number."""
     step = int(self.state.step)
     logging.info(
@@ -177,27 +179,26 @@ class _Run:
     batches = self.data.batches(step)
     pending = collections.deque()
     preempted = False
-    with PreemptionWatch() as watch:
-      while step < self.num_steps and not preempted:
-        self._profile(step)
-        began = time.perf_counter()
-        batch = devices.shard_batch(next(batches), self.mesh)
-        self.progress.waited(time.perf_counter() - began)
-        self.state, scalars = self.step_fn(
-          self.state,
-          self.constants,
-          self.data.resident,
-          batch,
-          np.int32(step),
-        )
-        step += 1
-        pending.append((step, scalars))
-        preempted = watch.reached(step)
-        boundary = preempted or self._is_boundary(step)
-        while pending and (boundary or len(pending) > _IN_FLIGHT):
-          self._finish_step(*pending.popleft())
-        if boundary:
-          self._at_boundary(step, preempted)
+    while step < self.num_steps and not preempted:
+      self._profile(step)
+      began = time.perf_counter()
+      batch = devices.shard_batch(next(batches), self.mesh)
+      self.progress.waited(time.perf_counter() - began)
+      self.state, scalars = self.step_fn(
+        self.state,
+        self.constants,
+        self.data.resident,
+        batch,
+        np.int32(step),
+      )
+      step += 1
+      pending.append((step, scalars))
+      preempted = watch.reached(step)
+      boundary = preempted or self._is_boundary(step)
+      while pending and (boundary or len(pending) > _IN_FLIGHT):
+        self._finish_step(*pending.popleft())
+      if boundary:
+        self._at_boundary(step, preempted)
     self._stop_profile()
     if step not in self.manager.steps:
       self._save(step)
