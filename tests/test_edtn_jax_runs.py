@@ -1,0 +1,131 @@
+"""Commands from paths: adapters fitted, codes matched to networks."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs import edtn
+from edtn_jax import checkpoints, faces
+from edtn_jax import workdir as workdir_lib
+from edtn_jax.config import ConfigError
+from edtn_jax.prepare_run import fit_adapter_run, prepare_run
+from edtn_jax.reenact import ReenactError, ReenactOptions
+from edtn_jax.reenact_run import reenact_run
+from edtn_jax.translation import PoseAdapterError, load_pose_adapter
+from edtn_jax.translation.network import build_translator
+from flame_jax import save_flame
+from flame_jax.procedural import procedural_head
+
+
+def make_run(workdir, *, space='procedural', adapter=None):
+  """A run with random parameters, as training leaves it."""
+  config = edtn.get_config('tiny')
+  config.face.expression_space = space
+  model = build_translator(config.model)
+  params = model.init(jax.random.key(0), np.zeros((1, 50)), np.zeros((1, 3)))[
+    'params'
+  ]
+  constants = {} if adapter is None else {'pose_adapter': adapter}
+  manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
+  manager.save(
+    0,
+    {'params': {'model': params}, 'constants': constants},
+    data={},
+    config=config,
+    metrics=None,
+  )
+  manager.close()
+  workdir_lib.write_config(workdir, config)
+  return workdir
+
+
+@pytest.fixture
+def driver(tmp_path):
+  rng = np.random.default_rng(0)
+  path = tmp_path / 'driver.npz'
+  np.savez(
+    path,
+    expression=rng.standard_normal((5, 50)).astype(np.float32),
+    pose=(0.1 * rng.standard_normal((5, 6))).astype(np.float32),
+  )
+  return path
+
+
+def test_adapter_is_fitted_saved_and_drawn(tmp_path):
+  picture = fit_adapter_run(tmp_path / 'adapter.npy')
+  matrix = load_pose_adapter(tmp_path / 'adapter.npy')
+  np.testing.assert_array_equal(matrix, faces.procedural_adapter())
+  with Image.open(picture) as image:
+    assert image.width > 900
+    assert np.asarray(image.convert('L')).std() > 20
+  with pytest.raises(ConfigError, match=r'\.npy'):
+    fit_adapter_run(tmp_path / 'adapter.txt')
+
+
+def test_adapter_of_a_model_file_equals_the_models(tmp_path):
+  save_flame(tmp_path / 'head.npz', procedural_head())
+  fit_adapter_run(tmp_path / 'a.npy', face=str(tmp_path / 'head.npz'))
+  np.testing.assert_allclose(
+    load_pose_adapter(tmp_path / 'a.npy'),
+    faces.procedural_adapter(),
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+def test_codes_of_another_face_model_are_refused(tmp_path, driver):
+  # A plain .npz is taken for FLAME codes; the run speaks procedural ones.
+  run = make_run(tmp_path / 'run')
+  with pytest.raises(ReenactError, match='mean different things'):
+    reenact_run(driver, run, tmp_path / 'out', options=ReenactOptions())
+  assert not (tmp_path / 'out').exists()
+
+
+def test_flame_codes_without_an_adapter_give_poses_but_no_meshes(
+  tmp_path, driver
+):
+  run = make_run(tmp_path / 'run', space='flame')
+  summary = reenact_run(
+    driver, run, tmp_path / 'out', options=ReenactOptions(neutral='none')
+  )
+  assert summary['frames'] == 5
+  with Image.open(tmp_path / 'out' / 'reenactment.gif') as alone:
+    narrow = alone.width
+  adapter = 0.5 * np.random.default_rng(1).standard_normal((17, 50))
+  run = make_run(tmp_path / 'b', space='flame', adapter=adapter.astype('f4'))
+  reenact_run(
+    driver, run, tmp_path / 'out2', options=ReenactOptions(neutral='none')
+  )
+  with Image.open(tmp_path / 'out2' / 'reenactment.gif') as meshes:
+    assert meshes.width > 2 * narrow
+
+
+def test_procedural_head_answers_to_foreign_codes_along_the_adapter():
+  config = edtn.get_config().face
+  config.expression_space = 'flame'
+  rng = np.random.default_rng(0)
+  adapter = np.linalg.qr(rng.standard_normal((50, 17)))[0].T.astype('f4') * 5
+  face = faces.load_face(config, adapter)
+  own = np.asarray(face.shown_assets.expressiondirs)[..., :50]
+  wanted = own @ face.shown_adapter.T
+  found = np.asarray(face.assets.expressiondirs) @ adapter.T
+  # Orthogonal rows of one length: the ridge shrinks every meaning alike.
+  np.testing.assert_allclose(found * (1 + faces._RIDGE), wanted, atol=2e-6)
+  with pytest.raises(PoseAdapterError, match='need the pose adapter'):
+    faces.load_face(config)
+
+
+def test_contradicting_sources_are_refused(tmp_path):
+  for arguments in ({}, {'input_dir': 'x', 'procedural': 3}):
+    with pytest.raises(ConfigError, match='exactly one'):
+      prepare_run(tmp_path / 'set', **arguments)
+  with pytest.raises(ConfigError) as caught:
+    prepare_run(
+      tmp_path / 'set',
+      procedural=1,
+      frames_per_identity=0,
+      validation_fraction=1.0,
+    )
+  assert len(caught.value.problems) == 3
+  assert not (tmp_path / 'set').exists()
