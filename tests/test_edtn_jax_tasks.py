@@ -147,6 +147,14 @@ def test_foreign_codes_and_missing_splits_are_refused(tmp_path, dataset):
     code_data._dataset_table(config, foreign, 'validation')
 
 
+def test_a_missing_training_split_is_refused(tmp_path, dataset):
+  config = config_of('stream', dataset)
+  config.data.train_split = 'trian'
+  with pytest.raises(code_data.DataError, match=r"no split 'trian'.*train"):
+    train_and_evaluate(config, tmp_path / 'run')
+  assert not (tmp_path / 'run').exists()
+
+
 def test_sparsity_prefers_the_calm_pose():
   calm, busy = jnp.zeros((1, 17)), jnp.full((1, 17), 0.5)
   terms = {'vertex': jnp.ones(1)}

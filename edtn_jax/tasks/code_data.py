@@ -93,8 +93,8 @@ class StreamCodeData(TrainData):
     self._config = config
     self._validation = validation
     self._batch_size = config.train.batch_size
-    splits = dataset.open_dataset(config.data.path).splits
-    self.examples_per_pass = splits[config.data.train_split].num_identities
+    split = _split(config.data.path, config.data.train_split)
+    self.examples_per_pass = split.num_identities
 
   def batches(self, step: int) -> Iterator[Batch]:
     """This process's rows, starting where `step` steps left off."""
@@ -187,18 +187,25 @@ def _procedural_table(
   return CodeTable.from_clips(clips)
 
 
+def _split(path: str, name: str) -> dataset.SplitInfo:
+  """What a prepared data set says of one split."""
+  known = dataset.open_dataset(path).splits
+  if name not in known:
+    raise DataError(
+      f'{path} has no split {name!r}; there: {sorted(known)}. Prepare more '
+      'identities, or name one that is there (train: '
+      '--config.data.train_split=... and validation_split=..., evaluate: '
+      '--split=...).'
+    )
+  return known[name]
+
+
 def _dataset_table(
   config: ml_collections.ConfigDict, face: Face, split: str
 ) -> CodeTable:
   """One split of a prepared data set, checked against the head model."""
   path = config.data.path
-  known = dataset.open_dataset(path).splits
-  if split not in known:
-    raise DataError(
-      f'{path} has no split {split!r}; there: {sorted(known)}. Prepare more '
-      'identities, or name one that is there (train: '
-      '--config.data.validation_split=..., evaluate: --split=...).'
-    )
+  _split(path, split)
   table = dataset.load_table(path, split)
   if table.expression_space != face.expression_space:
     raise DataError(
