@@ -45,6 +45,16 @@ class WorkdirError(ValueError):
   """A run directory that is absent, foreign or does not fit the config."""
 
 
+def check_directory(workdir: str | epath.Path) -> None:
+  """Raises WorkdirError if a file stands where a run shall be."""
+  path = epath.Path(workdir)
+  for place in (path, *path.parents):
+    if place.exists():
+      if not place.is_dir():
+        raise WorkdirError(f'{place} is a file; choose another --workdir')
+      return
+
+
 def write_text(path: epath.Path, text: str) -> None:
   """Writes a small text file so that a reader never sees half of it."""
   path = epath.Path(path)

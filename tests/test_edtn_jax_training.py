@@ -111,23 +111,26 @@ def test_bad_number_stops_and_keeps_the_last_good_state(tmp_path):
   assert not (tmp_path / 'result.json').exists()
 
 
-def test_sigterm_saves_and_the_next_call_finishes(tmp_path, monkeypatch):
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_next_call_finishes(
+  tmp_path, monkeypatch, number
+):
   batches = toy_task.ToyData.batches
 
   def interrupting(self, step):
     for i, batch in enumerate(batches(self, step), step):
       if i == 5:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
       yield batch
 
-  before = signal.getsignal(signal.SIGTERM)
+  before = signal.getsignal(number)
   monkeypatch.setattr(toy_task.ToyData, 'batches', interrupting)
   config = toy_config(**{'train.num_steps': 12})
   result = train_and_evaluate(config, tmp_path / 'run')
   assert result.preempted
   assert result.step == 6
   assert checkpoints.load_checkpoint(tmp_path / 'run').step == 6
-  assert signal.getsignal(signal.SIGTERM) is before
+  assert signal.getsignal(number) is before
   monkeypatch.setattr(toy_task.ToyData, 'batches', batches)
   finished = train_and_evaluate(config, tmp_path / 'run')
   straight = train_and_evaluate(config, tmp_path / 'straight')
@@ -260,6 +263,13 @@ def test_more_devices_than_there_are_is_refused(tmp_path, count):
   with pytest.raises(ConfigError, match='must be 1 to 8'):
     train_and_evaluate(toy_config(), tmp_path / 'run', num_devices=count)
   assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize('name', ['file', 'file/run'])
+def test_a_file_in_the_way_is_named(tmp_path, name):
+  (tmp_path / 'file').touch()
+  with pytest.raises(WorkdirError, match=r'file is a file; choose another'):
+    train_and_evaluate(toy_config(), tmp_path / name)
 
 
 def test_damaged_provenance_is_named(tmp_path):

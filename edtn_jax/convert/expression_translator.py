@@ -77,8 +77,9 @@ def write_converted(
 
   Raises:
     ConversionError: if the weights do not fit; nothing is written.
-    WorkdirError: if `workdir` already holds a run.
+    WorkdirError: if `workdir` already holds a run, or is a file.
   """
+  workdir_lib.check_directory(workdir)
   params = convert_expression_translator(source)
   constants = {}
   config = config.copy_and_resolve_references()

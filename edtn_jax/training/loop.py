@@ -78,8 +78,10 @@ def train_and_evaluate(
 
   Raises:
     ConfigError: if the config cannot be run; nothing was written.
+    WorkdirError: if `workdir` is a file, or its files are damaged.
     NonFiniteError: at a NaN or infinite loss; the last good state is saved.
   """
+  workdir_lib.check_directory(workdir)
   _check_devices(num_devices)
   validate(config, num_devices=num_devices or jax.device_count())
   workdir = epath.Path(workdir)

@@ -1,4 +1,4 @@
-"""SIGTERM: finish the step, save, exit 0."""
+"""SIGTERM or Ctrl-C: finish the step, save, exit 0."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class PreemptionWatch:
   """Tells the loop when the machine is about to be taken away.
 
   Under `jax.distributed` its own handler sees the signal and all processes
-  agree on one step; otherwise this class installs a handler for SIGTERM.
+  agree on one step; otherwise this class handles SIGTERM and the first
+  Ctrl-C. A second Ctrl-C interrupts as usual.
 
   Example:
     >>> with PreemptionWatch() as watch:
@@ -23,7 +24,7 @@ class PreemptionWatch:
 
   def __init__(self):
     self._seen = threading.Event()
-    self._previous = None
+    self._previous = {}
 
   def __enter__(self) -> PreemptionWatch:
     # Python allows handlers in the main thread only; a run in another thread
@@ -32,13 +33,16 @@ class PreemptionWatch:
       not _distributed()
       and threading.current_thread() is threading.main_thread()
     ):
-      self._previous = signal.signal(signal.SIGTERM, self._handle)
+      for number in (signal.SIGTERM, signal.SIGINT):
+        # What the shell of a background job ignores stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+          self._previous[number] = signal.signal(number, self._handle)
     return self
 
   def __exit__(self, *exc_info) -> None:
-    if self._previous is not None:
-      signal.signal(signal.SIGTERM, self._previous)
-      self._previous = None
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+    self._previous = {}
 
   def reached(self, step: int) -> bool:
     """Whether to save and stop after `step`."""
@@ -51,6 +55,8 @@ class PreemptionWatch:
   def _handle(self, signum, frame):
     del frame
     logging.warning('Signal %d: saving after this step', signum)
+    if signum == signal.SIGINT:
+      signal.signal(signum, self._previous[signum])
     self._seen.set()
 
 
