@@ -6,7 +6,9 @@ events, `checkpoints/<step>/`, `samples/`, and `result.json` once it is over.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -15,9 +17,11 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
+from absl import logging
 from etils import epath
 
 from edtn_jax import config as config_lib
@@ -53,6 +57,35 @@ def check_directory(workdir: str | epath.Path) -> None:
       if not place.is_dir():
         raise WorkdirError(f'{place} is a file; choose another --workdir')
       return
+
+
+@contextlib.contextmanager
+def claim(workdir: epath.Path) -> Iterator[None]:
+  """Keeps a second process out of a run's directory while the block runs.
+
+  The claim ends with the process, however that ends. Buckets, and file
+  systems that cannot lock, are left unguarded.
+
+  Raises:
+    WorkdirError: if another process holds it.
+  """
+  if '://' in os.fspath(workdir):
+    yield
+    return
+  handle = os.open(workdir, os.O_RDONLY)
+  try:
+    try:
+      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      raise WorkdirError(
+        f'another process trains in {workdir}; wait for it, or choose another '
+        '--workdir'
+      ) from error
+    except OSError as error:
+      logging.info('%s is not guarded against a second run: %s', workdir, error)
+    yield
+  finally:
+    os.close(handle)
 
 
 def write_text(path: epath.Path, text: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import edtn
-from edtn_jax import checkpoints
+from edtn_jax import checkpoints, workdir
 from edtn_jax.config import ConfigError
 from edtn_jax.tasks import registry
 from edtn_jax.training import loop, train_and_evaluate
@@ -270,6 +270,16 @@ def test_a_file_in_the_way_is_named(tmp_path, name):
   (tmp_path / 'file').touch()
   with pytest.raises(WorkdirError, match=r'file is a file; choose another'):
     train_and_evaluate(toy_config(), tmp_path / name)
+
+
+def test_a_second_run_in_one_workdir_is_refused(tmp_path):
+  with (
+    workdir.claim(tmp_path),
+    pytest.raises(WorkdirError, match='another process trains'),
+  ):
+    train_and_evaluate(toy_config(), tmp_path)
+  assert list(tmp_path.iterdir()) == []
+  assert train_and_evaluate(toy_config(), tmp_path).step == 8
 
 
 def test_damaged_provenance_is_named(tmp_path):

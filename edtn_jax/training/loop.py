@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import math
@@ -78,7 +79,7 @@ def train_and_evaluate(
 
   Raises:
     ConfigError: if the config cannot be run; nothing was written.
-    WorkdirError: if `workdir` is a file, or its files are damaged.
+    WorkdirError: if `workdir` is a file, damaged, or in use.
     NonFiniteError: at a NaN or infinite loss; the last good state is saved.
   """
   workdir_lib.check_directory(workdir)
@@ -93,8 +94,8 @@ def train_and_evaluate(
       logging.info('Resuming with %s = %r (was %r)', key, new, old)
   devices.use_compile_cache(config.compile_cache_dir)
   # From here on, so that a signal during the start or the last save is heeded.
-  with PreemptionWatch() as watch:
-    run = _Run(config, workdir, devices.data_mesh(num_devices))
+  with PreemptionWatch() as watch, contextlib.ExitStack() as stack:
+    run = _Run(config, workdir, devices.data_mesh(num_devices), stack)
     try:
       return run.train(watch)
     finally:
@@ -119,7 +120,7 @@ def _check_devices(num_devices: int | None) -> None:
 class _Run:
   """One call of `train_and_evaluate`: the parts and the loop over them."""
 
-  def __init__(self, config, workdir, mesh):
+  def __init__(self, config, workdir, mesh, stack):
     self.config, self.workdir, self.mesh = config, workdir, mesh
     self.task: Task = build_task(config)
     self.data: TrainData = build_data(config, self.task, mesh)
@@ -142,6 +143,9 @@ class _Run:
     own = checkpoints.finished_steps(workdir)
     given = None if own else self._given_state()
     workdir.mkdir(parents=True, exist_ok=True)
+    active = jax.process_index() == 0
+    if active:
+      stack.enter_context(workdir_lib.claim(workdir))
     self.manager = checkpoints.CheckpointManager(
       workdir, best_metric=self.task.best_metric
     )
@@ -149,7 +153,6 @@ class _Run:
     self.step_fn = make_train_step(
       self.task, self.data, optimizer, mesh, config.train.ema_decay
     )
-    active = jax.process_index() == 0
     start = int(self.state.step)
     if active:
       workdir_lib.write_config(workdir, config)
