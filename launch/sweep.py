@@ -6,7 +6,8 @@ r"""Runs the `sweep()` of a config on this machine and tabulates the result.
 
 Each trial is one `main.py train` in `<workdir>/<its overrides>`, so a trial
 can be looked at, resumed and evaluated like any run. Killed and started
-again, finished trials are left alone and the others continue. Arguments
+again, finished trials are left alone and the others continue; with other
+arguments every trial continues, or says why it cannot. Arguments
 `--config.*` go to every trial. Results: `table.csv`, `table.md`.
 """
 
@@ -27,6 +28,9 @@ from typing import Any
 from absl import app, flags, logging
 
 from edtn_jax import workdir as workdir_lib
+
+# In a finished trial's directory: the arguments that it finished with.
+TRIAL = 'trial.json'
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 Runner = Callable[[list[str]], int]
@@ -120,15 +124,16 @@ def run_sweep(
 
   def work(trial: dict[str, Any]) -> str | None:
     directory = workdir / trial_name(trial)
-    if (directory / workdir_lib.RESULT).exists():
+    words = [f'--config.{k}={v}' for k, v in trial.items()]
+    words = [*(overrides or []), *words]
+    arguments = json.dumps([config_file.partition(':')[2], *words])
+    if _finished_with(directory) == arguments:
       logging.info('%s: finished before', directory.name)
       return None
-    words = [f'--config.{k}={v}' for k, v in trial.items()]
     logging.info('%s: starting', directory.name)
-    status = run(
-      trial_command(config_file, directory, [*(overrides or []), *words])
-    )
+    status = run(trial_command(config_file, directory, words))
     if status == 0 and (directory / workdir_lib.RESULT).exists():
+      workdir_lib.write_text(directory / TRIAL, arguments)
       return None
     return f'{directory.name}: exit status {status}, not finished'
 
@@ -143,6 +148,14 @@ def run_sweep(
       'command continues them:\n  ' + '\n  '.join(failures)
     )
   return rows
+
+
+def _finished_with(directory: pathlib.Path) -> str | None:
+  """Arguments that a trial finished with, None if it did not."""
+  if not (directory / workdir_lib.RESULT).exists():
+    return None
+  path = directory / TRIAL
+  return path.read_text() if path.exists() else None
 
 
 def _row(workdir: pathlib.Path, trial: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +195,7 @@ def main(argv: list[str]) -> None:
       overrides=words,
       jobs=flags.FLAGS.jobs,
     )
-  except SweepError as error:
+  except (SweepError, OSError) as error:
     sys.exit(f'launch.sweep: {error}')
   print((pathlib.Path(flags.FLAGS.workdir) / 'table.md').read_text())
 

@@ -39,7 +39,7 @@ class FakeTraining:
     )
     if workdir.name in self.fail:
       return 1
-    workdir.mkdir(parents=True)
+    workdir.mkdir(parents=True, exist_ok=True)
     weight = float(command[-1].partition('=')[2])
     result = {'step': 7, 'metrics': {'loss': 1 / weight, 'a/b': 3.0}}
     (workdir / 'result.json').write_text(json.dumps(result))
@@ -86,6 +86,17 @@ def test_a_second_run_only_does_what_is_left(config_file, tmp_path):
   third = FakeTraining()
   sweep.run_sweep(config_file, tmp_path / 'out', run=third)
   assert third.commands == []
+
+
+def test_other_arguments_run_every_trial_again(config_file, tmp_path):
+  sweep.run_sweep(config_file, tmp_path / 'out', run=FakeTraining())
+  longer = FakeTraining()
+  words = ['--config.train.num_epochs=9']
+  sweep.run_sweep(config_file, tmp_path / 'out', overrides=words, run=longer)
+  assert len(longer.commands) == 3
+  again = FakeTraining()
+  sweep.run_sweep(config_file, tmp_path / 'out', overrides=words, run=again)
+  assert again.commands == []
 
 
 def test_the_projects_sweep_is_over_lambda_ver():
