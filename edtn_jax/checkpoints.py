@@ -31,6 +31,11 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 
+# What a checkpoint may lack, and why.
+_OPTIONAL = {
+  'ema_params': 'no moving average: its run has train.ema_decay = 0',
+  'trainer': 'no training state: its weights were converted',
+}
 # Of a config, what inference looks at.
 _CONFIG_KEYS = ('task', 'model', 'face')
 
@@ -181,10 +186,10 @@ class CheckpointManager:
     for item, tree in abstract_trees.items():
       if not tree:
         continue
-      if item == 'ema_params' and not (directory / item).is_dir():
+      if item in _OPTIONAL and not (directory / item).is_dir():
         raise CheckpointError(
-          f'{directory} has no moving average. Keep train.ema_decay at 0, or '
-          'start a new run from it with --config.init_from.'
+          f'{directory} has {_OPTIONAL[item]}. Start a new run from its '
+          'parameters: another --workdir and --config.init_from.'
         )
       with ocp.PyTreeCheckpointer() as checkpointer:
         stored = _stored_tree(checkpointer, directory / item)

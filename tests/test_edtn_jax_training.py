@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -280,6 +281,24 @@ def test_a_second_run_in_one_workdir_is_refused(tmp_path):
     train_and_evaluate(toy_config(), tmp_path)
   assert list(tmp_path.iterdir()) == []
   assert train_and_evaluate(toy_config(), tmp_path).step == 8
+
+
+def test_weights_without_training_state_are_for_init_from(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path / 'a')
+  shutil.rmtree(tmp_path / 'a' / 'checkpoints' / '8' / 'trainer')
+  resuming = toy_config(resume_from=str(tmp_path / 'a'))
+  with pytest.raises(checkpoints.CheckpointError, match=r'config\.init_from'):
+    train_and_evaluate(resuming, tmp_path / 'b')
+
+
+def test_fewer_steps_than_were_done_are_refused(tmp_path):
+  train_and_evaluate(toy_config(), tmp_path)
+  with pytest.raises(ConfigError, match=r'num_steps = 5: .* done 8 steps'):
+    train_and_evaluate(toy_config(**{'train.num_steps': 5}), tmp_path)
+  assert (
+    json.loads((tmp_path / 'config.json').read_text())['train']['num_steps']
+    == toy_config().train.num_steps
+  )
 
 
 def test_damaged_provenance_is_named(tmp_path):

@@ -154,6 +154,17 @@ class _Run:
       self.task, self.data, optimizer, mesh, config.train.ema_decay
     )
     start = int(self.state.step)
+    if start > self.num_steps:
+      raise ConfigError(
+        [
+          Problem(
+            'train.num_steps',
+            self.num_steps,
+            f'the run has done {start} steps already',
+            'Ask for at least as many (num_epochs counts as well).',
+          )
+        ]
+      )
     if active:
       workdir_lib.write_config(workdir, config)
       workdir_lib.append_provenance(workdir, start_step=start)
