@@ -7,7 +7,7 @@ import pytest
 
 from configs import edtn
 from data.pose_vector import COEFFICIENT_NAMES
-from edtn_jax import checkpoints
+from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError
 from edtn_jax.evaluation.expression import ExpressionMetrics
 from edtn_jax.evaluation.run import evaluate_run, markdown_row
@@ -121,18 +121,41 @@ def test_markdown_row_has_one_column_a_metric():
   ]
 
 
-def test_a_split_of_procedural_data_is_refused(tmp_path):
-  config = edtn.get_config('tiny')
+def make_run(workdir, config, constants=None):
+  """A run with random parameters, as training leaves it."""
   model = build_translator(config.model)
   params = model.init(jax.random.key(0), np.zeros((1, 50)), np.zeros((1, 3)))
-  manager = checkpoints.CheckpointManager(tmp_path, best_metric='loss')
+  manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
   manager.save(
     0,
-    {'params': {'model': params['params']}},
+    {'params': {'model': params['params']}, 'constants': constants},
     data={},
     config=config,
     metrics=None,
   )
   manager.close()
+
+
+def test_a_split_of_procedural_data_is_refused(tmp_path):
+  make_run(tmp_path, edtn.get_config('tiny'))
   with pytest.raises(ConfigError, match=r'split.*prepared data set.*--data'):
     evaluate_run(tmp_path, split='train')
+
+
+def test_the_stored_adapter_counts_whatever_became_of_its_file(tmp_path):
+  config = edtn.get_config('tiny')
+  adapter = faces.procedural_adapter()
+  np.save(tmp_path / 'adapter.npy', adapter)
+  config.face.pose_adapter = str(tmp_path / 'adapter.npy')
+  make_run(tmp_path / 'run', config, {'pose_adapter': adapter})
+  (tmp_path / 'adapter.npy').rename(tmp_path / 'moved.npy')
+  stored = evaluate_run(tmp_path / 'run')['metrics']
+  given = evaluate_run(
+    tmp_path / 'run', pose_adapter=str(tmp_path / 'moved.npy')
+  )
+  assert stored == given['metrics']
+  np.save(tmp_path / 'other.npy', 0.5 * adapter)
+  other = evaluate_run(
+    tmp_path / 'run', pose_adapter=str(tmp_path / 'other.npy')
+  )
+  assert other['metrics']['vertex'] != stored['vertex']

@@ -71,8 +71,8 @@ class ToyData(TrainData):
     yield rows(10_000, 32)
 
 
-def build(config):
-  del config
+def build(config, constants):
+  del config, constants
   return ToyTask()
 
 

@@ -8,7 +8,7 @@ import jax
 from absl import logging
 from etils import epath
 
-from edtn_jax import checkpoints, devices
+from edtn_jax import checkpoints, devices, faces
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_task, build_validation
@@ -61,11 +61,15 @@ def evaluate_run(
     )
   if split:
     config.data.validation_split = split
+  constants = {} if pose_adapter else found.constants
   if pose_adapter:
     config.face.pose_adapter = pose_adapter
+  elif 'pose_adapter' in constants:
+    # The stored one counts; its file may be on another machine.
+    config.face.pose_adapter = faces.FIT
   validate(config, num_devices=1)
   mesh = devices.data_mesh(1)
-  task = build_task(config)
+  task = build_task(config, constants)
   expected = jax.eval_shape(task.init, jax.random.key(0))
   checkpoints.check_params(found.params, expected, found.path)
   metrics = task.evaluate(

@@ -195,9 +195,11 @@ def _batch_metrics(task, params, constants, batch) -> ExpressionMetrics:
   )
 
 
-def build(config: ml_collections.ConfigDict) -> ExpressionTranslationTask:
-  """Builds the task from a config (see `configs/edtn.py`)."""
-  face = faces.load_face(config.face)
+def build(
+  config: ml_collections.ConfigDict, constants: Mapping[str, np.ndarray]
+) -> ExpressionTranslationTask:
+  """Builds the task from a config, and a checkpoint's pose adapter if given."""
+  face = faces.load_face(config.face, constants.get('pose_adapter'))
   return ExpressionTranslationTask(
     model=build_translator(config.model),
     face=face,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import ml_collections
+import numpy as np
 from jax.sharding import Mesh
 
 from edtn_jax.tasks.base import Batch, Task, TrainData
@@ -23,13 +24,21 @@ def task_names() -> tuple[str, ...]:
   return tuple(_MODULES)
 
 
-def build_task(config: ml_collections.ConfigDict) -> Task:
+def build_task(
+  config: ml_collections.ConfigDict,
+  constants: Mapping[str, np.ndarray] | None = None,
+) -> Task:
   """Builds the task that `config.task` names.
+
+  Args:
+    config: the whole config.
+    constants: `Task.portable_constants` of a checkpoint, to use instead of
+      loading or fitting them as the config says.
 
   Raises:
     ValueError: for an unknown name.
   """
-  return task_module(config).build(config)
+  return task_module(config).build(config, constants or {})
 
 
 def build_data(
