@@ -27,7 +27,7 @@ from absl import app, flags
 from configs import edtn as edtn_config
 from data import pipelines, procedural_codes
 from data.codes import CodeTable
-from edtn_jax import devices
+from edtn_jax import devices, faces
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.training.optimizer import build_optimizer
@@ -198,7 +198,7 @@ def benchmark_flame(seconds: float) -> list[Row]:
 
 def benchmark_input(seconds: float) -> list[Row]:
   """Codes through the resident path and through grain, batch 512."""
-  adapter = build_task(_step_config('projected')).pose_adapter
+  adapter = faces.procedural_adapter()
   clips = list(
     procedural_codes.procedural_clips(
       adapter, seed=0, num_identities=1024, frames_per_identity=20

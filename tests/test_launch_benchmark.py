@@ -1,0 +1,30 @@
+"""Benchmarks: that they run and what they say; times are not tested."""
+
+import pytest
+
+from launch import benchmark
+
+
+def test_table_has_a_line_for_each_row():
+  row = benchmark._row('a step', 0.0015, 7, 'half')
+  text = benchmark.table([row]).splitlines()
+  assert text[2] == '| a step | 1.500 | 7 | half |'
+
+
+def test_calls_take_turns():
+  order = []
+  times = benchmark.measure_together(
+    {'a': lambda: order.append('a'), 'b': lambda: order.append('b')}, 0.0
+  )
+  assert order == ['a', 'b'] * 6
+  assert [count for _, count in times.values()] == [5, 5]
+
+
+@pytest.mark.slow
+def test_input_is_measured_in_memory_and_streamed():
+  rows = benchmark.benchmark_input(0.0)
+  assert [row['what'] for row in rows] == [
+    'input, batch 512: in memory, on the device',
+    'input, batch 512: streamed by grain, 2 threads',
+  ]
+  assert all(row['note'].endswith(' codes/s') for row in rows)
