@@ -166,7 +166,7 @@ def open_dataset(path: str | os.PathLike) -> DatasetInfo:
     remedy = (
       'preparing it was interrupted; run the same command again to finish'
       if unfinished
-      else 'make one with `main.py prepare`'
+      else 'make one with `edtn prepare`'
     )
     raise ValueError(f'{path}: no prepared data set here; {remedy}')
   return DatasetInfo(folder, _read_manifest(manifest_path))
@@ -217,12 +217,24 @@ class ClipReader:
     # Here, because reading manifests and indices must not cost these imports.
     import tensorflow_datasets as tfds
     from array_record.python import array_record_module
+    from google.protobuf import json_format
 
     from data.builders import deca_codes
 
-    split_info = tfds.builder_from_directory(self._info.path).info.splits[
-      self._split
-    ]
+    try:
+      builder = tfds.builder_from_directory(self._info.path)
+      split_info = builder.info.splits[self._split]
+    except (
+      OSError,
+      ValueError,
+      KeyError,
+      TypeError,
+      json_format.Error,
+    ) as error:
+      raise CorruptDatasetError(
+        f'{self._info.path}: dataset_info.json or features.json is missing or '
+        f'broken ({error}); prepare the data set again'
+      ) from error
     self._features = deca_codes.code_features(self._fields)
     self._ends = np.cumsum(split_info.shard_lengths)
     self._paths = [os.fspath(path) for path in split_info.filepaths]

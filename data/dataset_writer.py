@@ -56,7 +56,7 @@ def claim_output(output_dir: str | os.PathLike, *, overwrite: bool) -> None:
     with contextlib.suppress(OSError):
       partial.rmdir()  # Leaves the folder as found, if there was nothing.
     raise FileExistsError(
-      f'{final}: a finished data set is here already; pass overwrite to '
+      f'{final}: a finished data set is here already; use --overwrite to '
       'replace it, or choose another output folder'
     )
 

@@ -259,7 +259,10 @@ def demo(
     num_steps=num_steps,
     seed=seed,
   )
-  print(f'Open {report} in a browser.')
+  if report is None:
+    print('Stopped by a signal and saved; the same command continues.')
+  else:
+    print(f'Open {report} in a browser.')
   return 0
 
 

@@ -172,3 +172,14 @@ def test_broken_index_and_manifest_are_named(prepared):
   manifest.write_text('{')
   with pytest.raises(dataset.CorruptDatasetError, match=r'manifest\.json'):
     dataset.open_dataset(prepared)
+
+
+@pytest.mark.parametrize('name', ['features.json', 'dataset_info.json'])
+def test_broken_tfds_files_are_named(prepared, name):
+  path = layout.final_dir(prepared) / name
+  path.write_text('{')
+  with pytest.raises(dataset.CorruptDatasetError, match=r'features\.json'):
+    dataset.load_table(prepared, 'train')
+  path.unlink()
+  with pytest.raises(dataset.CorruptDatasetError, match='prepare the data set'):
+    dataset.load_table(prepared, 'train')

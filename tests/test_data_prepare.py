@@ -223,7 +223,7 @@ def test_finished_set_is_replaced_only_on_demand(tree, tmp_path):
   output = tmp_path / 'out'
   prepare.prepare_codes(tree, output)
   before = dataset_files(output)
-  with pytest.raises(FileExistsError, match='pass overwrite'):
+  with pytest.raises(FileExistsError, match='use --overwrite'):
     prepare.prepare_codes(tree, output)
   assert dataset_files(output) == before
   assert [p.name for p in output.iterdir()] == ['deca_codes']

@@ -93,6 +93,10 @@ def test_released_weights_become_a_run(shared_dir, tmp_path):
   assert runs[0]['converted_from'] == 'EDTN.pt'
   with pytest.raises(workdir_lib.WorkdirError, match='already holds'):
     write_converted(real / 'EDTN.pt', tmp_path / 'run', edtn.get_config())
+  # Killed before its config was written: nothing is mixed into the rest.
+  (tmp_path / 'run' / 'config.json').unlink()
+  with pytest.raises(workdir_lib.WorkdirError, match='left of one'):
+    write_converted(real / 'EDTN.pt', tmp_path / 'run', edtn.get_config())
 
 
 def test_other_files_are_refused_and_nothing_is_written(tmp_path):

@@ -52,6 +52,18 @@ def test_real_codes_reproduce_the_reference(shared_dir, tmp_path):
     )
 
 
+def test_other_weights_are_not_taken_for_the_first(shared_dir, tmp_path):
+  real = shared_dir / 'real'
+  arguments = {
+    'driving': str(real / 'deca'),
+    'pose_adapter': str(real / 'transform_matrix_08_30.npy'),
+  }
+  (tmp_path / 'other.pt').write_text('no weights')
+  with pytest.raises(ValueError, match=r'other\.pt'):
+    run_demo(tmp_path / 'out', weights=str(tmp_path / 'other.pt'), **arguments)
+  assert not (tmp_path / 'out').exists()
+
+
 def test_every_missing_argument_is_named(tmp_path):
   with pytest.raises(ConfigError) as caught:
     run_demo(tmp_path / 'out', driving=str(tmp_path / 'none'))

@@ -89,10 +89,12 @@ def write_converted(
   # Released codes are FLAME's: see data.codes.
   config.face.expression_space = 'flame'
   workdir = epath.Path(workdir)
-  if (workdir / workdir_lib.CONFIG).exists():
-    raise workdir_lib.WorkdirError(
-      f'{workdir} already holds a run; choose another --workdir'
-    )
+  for name in (workdir_lib.CONFIG, workdir_lib.CHECKPOINTS):
+    if (workdir / name).exists():
+      raise workdir_lib.WorkdirError(
+        f'{workdir} already holds a run, or what is left of one ({name}); '
+        'choose another --workdir, or remove it'
+      )
   manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
   manager.save(
     0,

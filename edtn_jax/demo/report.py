@@ -65,6 +65,7 @@ _CURVES = (*_METRICS,)
 def demo_report(
   output: pathlib.Path,
   *,
+  workdir: pathlib.Path,
   face: Face,
   evaluation: Mapping[str, Any],
   summary: Mapping[str, Any],
@@ -75,7 +76,8 @@ def demo_report(
   """Writes the report of a demo that trained its own network.
 
   Args:
-    output: directory of the demo; holds `run` and `reenactment`.
+    output: directory of the demo; holds `reenactment`.
+    workdir: of the run.
     face: head model and adapter.
     evaluation: what `evaluate_run` returned.
     summary: what `reenact_run` returned.
@@ -107,7 +109,7 @@ def demo_report(
       f' calm frames of {summary["frames"]} and taken off; without this, its '
       'offset would sit in every frame.',
     ),
-    curves=_curves(output / 'run'),
+    curves=_curves(workdir),
     metrics=[
       Metric(name, metrics[key], unit, text, headline)
       for key, (name, unit, text, headline) in _METRICS.items()

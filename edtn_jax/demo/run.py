@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 import time
@@ -37,7 +38,7 @@ def run_demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
-) -> pathlib.Path:
+) -> pathlib.Path | None:
   """Runs the whole chain once and writes `report.html`.
 
   Without `driving`, everything is made here: people, codes, network. With it,
@@ -53,7 +54,8 @@ def run_demo(
     seed: of data and training.
 
   Returns:
-    Path of the report.
+    Path of the report; None if a signal ended training early, in which case
+    the same call continues it.
 
   Raises:
     ConfigError: if arguments are missing or contradict each other.
@@ -66,11 +68,12 @@ def run_demo(
   config.seed = config.data.procedural_seed = seed
   config.train.num_steps = num_steps or config.train.num_steps
   times: dict[str, float] = {}
-  workdir = output / 'run'
+  # Another seed is another run; both may stand in one output directory.
+  workdir = output / f'run_seed{seed}'
   with _timed(times, 'train'):
     result = train_and_evaluate(config, workdir)
   if result.preempted:
-    raise RuntimeError(f'stopped at step {result.step}; run again to continue')
+    return None
   with _timed(times, 'evaluate'):
     evaluation = evaluate_run(workdir)
     files.write_json(output / 'evaluation.json', evaluation)
@@ -87,6 +90,7 @@ def run_demo(
   with _timed(times, 'report'):
     return demo_report(
       output,
+      workdir=workdir,
       face=face,
       evaluation=evaluation,
       summary=summary,
@@ -98,7 +102,7 @@ def run_demo(
 
 def _drive(output, driving, weights, pose_adapter, frames) -> pathlib.Path:
   """Released weights on real codes."""
-  workdir = output / 'released'
+  workdir = output / f'released_{_digest(weights, pose_adapter)}'
   if not (workdir / 'config.json').exists():
     write_converted(
       weights,
@@ -120,6 +124,14 @@ def _drive(output, driving, weights, pose_adapter, frames) -> pathlib.Path:
   return driving_report(
     output, face=face, driving=driving, summary=summary, times=times
   )
+
+
+def _digest(*paths: str) -> str:
+  """Short name of some files' content: other weights are another run."""
+  digest = hashlib.sha256()
+  for path in paths:
+    digest.update(pathlib.Path(path).read_bytes())
+  return digest.hexdigest()[:12]
 
 
 def _check(driving, weights, pose_adapter, frames) -> None:
