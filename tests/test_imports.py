@@ -23,7 +23,7 @@ FORBIDDEN_ROOMS = {
   'translation': {'tasks', 'training', 'evaluation'},
   'losses': {'tasks', 'training', 'evaluation'},
   'convert': {'tasks', 'training', 'evaluation'},
-  'tasks': {'training'},
+  'tasks': {'training', 'evaluation'},
   'pictures': {'training'},
   'signal': {'training'},
   'export': {'training'},

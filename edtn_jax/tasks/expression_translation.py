@@ -16,7 +16,6 @@ from jax.sharding import Mesh
 
 from edtn_jax import faces
 from edtn_jax.config import Checker
-from edtn_jax.evaluation.expression import ExpressionMetrics
 from edtn_jax.losses import (
   Geometry,
   LossWeights,
@@ -32,6 +31,7 @@ from edtn_jax.losses import (
 from edtn_jax.losses.terms import READINGS, TERMS
 from edtn_jax.tasks import code_data
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
+from edtn_jax.tasks.expression_metrics import ExpressionMetrics
 from edtn_jax.translation.network import (
   ExpressionTranslator,
   build_translator,

@@ -9,9 +9,9 @@ from configs import edtn
 from data.pose_vector import COEFFICIENT_NAMES
 from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError
-from edtn_jax.evaluation.expression import ExpressionMetrics
 from edtn_jax.evaluation.run import evaluate_run, markdown_row
 from edtn_jax.losses import Geometry, loss_terms
+from edtn_jax.tasks.expression_metrics import ExpressionMetrics
 from edtn_jax.translation.network import build_translator
 
 NUM_VERTICES = 10
