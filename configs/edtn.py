@@ -96,7 +96,7 @@ def _base() -> ml_collections.ConfigDict:
   data.validation_split = 'validation'
   data.pipeline = 'memory'  # 'stream' reads from disk while training
   data.num_workers = 0
-  data.num_threads = 2
+  data.num_threads = 0  # codes are small: threads only wait for each other
   # Of the procedural source only; VoxCeleb has 18,503 training videos.
   data.num_identities = 18_503
   data.validation_identities = 504
