@@ -1,0 +1,198 @@
+"""A character: an identity that can be drawn in any pose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data import pose_vector
+from data.characters import (
+  accessories,
+  clothes,
+  draw,
+  face,
+  hair,
+  hair_back,
+  hair_front,
+)
+from data.characters.eyes import Eye, EyeState
+from data.characters.flow import PosedScene, backward_flow
+from data.characters.geometry import Op
+from data.characters.identity import Identity, make_identity
+from data.characters.mouth import Mouth
+from data.characters.palette import Palette, make_palette
+
+_SIDES = {'left': 1, 'right': -1}
+_MOUTH = pose_vector.group_indices('mouth')
+_HEAD = pose_vector.group_indices('head')
+
+
+def _check_pose(pose: np.ndarray) -> np.ndarray:
+  pose = np.asarray(pose, np.float64)
+  if pose.shape != (pose_vector.NUM_POSE,):
+    raise ValueError(
+      f'pose vector is {pose.shape}, wanted ({pose_vector.NUM_POSE},)'
+    )
+  if not np.all(np.isfinite(pose)):
+    raise ValueError('pose vector holds numbers that are not finite')
+  count = pose_vector.NUM_COEFFICIENTS
+  return np.concatenate([np.clip(pose[:count], 0, 1), pose[count:]])
+
+
+class Character:
+  """An anime character drawn by code.
+
+  Example:
+    character = Character.from_seed(7)
+    pose = np.zeros(20)
+    pose[data.pose_vector.POSE_INDEX['yaw']] = 15
+    picture = character.render(pose)  # [256, 256, 4] uint8
+
+  Attributes:
+    identity: its traits.
+    palette: its colours.
+    size: height and width of its pictures in pixels.
+  """
+
+  def __init__(self, identity: Identity, palette: Palette, size: int = 256):
+    if not 16 <= size <= 2048:
+      raise ValueError(f'size is {size}, wanted 16 to 2048 pixels')
+    self.identity = identity
+    self.palette = palette
+    self.size = int(size)
+    self._eyes = {
+      side: Eye(identity.eyes, palette, sign) for side, sign in _SIDES.items()
+    }
+    self._mouth = Mouth(identity.face, palette)
+    self._build()
+
+  @classmethod
+  def from_seed(cls, seed: int, size: int = 256) -> Character:
+    """The character of a seed, the same on every machine."""
+    return cls(make_identity(seed), make_palette(seed), size)
+
+  def _build(self) -> None:
+    """Builds what no expression changes, in three painting steps."""
+    identity, palette = self.identity, self.palette
+    head = face.make_face(identity, palette)
+    fringe = hair_front.fringe_locks(identity)
+    fringe_ops = hair.group_ops(fringe, palette)
+    sides = hair.group_ops(hair_front.side_locks(identity), palette)
+    casters = [op for op in fringe_ops + sides if op.surface]
+    skin = face.skin_clip(tuple(casters), head, palette.skin.shade)
+    self._below: list[Op] = [
+      *hair_back.back_ops(identity, palette),
+      *accessories.behind_ops(identity, palette),
+      *hair_back.bun_ops(identity, palette),
+      *clothes.neck_ops(identity, palette),
+      *clothes.clothes_ops(identity, palette),
+      *head.under,
+      *head.ears,
+      *accessories.ear_ops(identity, palette),
+      head.skin,
+      skin,
+      *head.marks,
+    ]
+    self._above: list[Op] = [
+      *accessories.before_hair_ops(identity, palette),
+      *hair_back.braid_ops(identity, palette),
+      *sides,
+      hair_front.cap_patch(identity, palette),
+      *fringe_ops,
+      *hair_front.ahoge_ops(identity, palette),
+      *accessories.front_ops(identity, palette),
+    ]
+    self._pool = draw.PointPool(self._below + self._above)
+
+  def _expression(self, pose: np.ndarray) -> tuple[list[Op], list[Op]]:
+    """Eyes, brows and mouth, and what of the brows is seen through hair."""
+    index = pose_vector.POSE_INDEX
+    ops: list[Op] = []
+    brows: list[Op] = []
+    for side, eye in self._eyes.items():
+      names = (
+        'eye_wink',
+        'eye_surprised',
+        'eye_happy_wink',
+        'eyebrow_raised',
+        'eyebrow_lowered',
+        'eyebrow_troubled',
+      )
+      state = EyeState(*(float(pose[index[f'{n}_{side}']]) for n in names))
+      ops += eye.eye_ops(state)
+      on_skin, through_hair = eye.brow_ops(state)
+      ops += on_skin
+      brows += through_hair
+    ops += self._mouth.ops(pose[_MOUTH])
+    return ops, brows
+
+  def _scene(self, pose: np.ndarray) -> tuple[list[Op], list[tuple]]:
+    """Operations in painting order; pools of points and where they are."""
+    expression, brows = self._expression(pose)
+    ops = [*self._below, *expression, *self._above, *brows]
+    pools = (self._pool, draw.PointPool([*expression, *brows]))
+    return ops, [(pool, pool.place(pose[_HEAD])) for pool in pools]
+
+  def _polygons(self, pools: list[tuple]) -> draw.Polygons:
+    scale = self.size * draw.supersampling(self.size) / draw.REST_SIZE
+    polygons = {}
+    for pool, placed in pools:
+      polygons |= pool.polygons(placed, scale)
+    return polygons
+
+  def render(
+    self, pose: np.ndarray, *, background: tuple[int, int, int] | None = None
+  ) -> np.ndarray:
+    """Draws the character.
+
+    Args:
+      pose: [20] float pose vector; coefficients are clamped to [0, 1].
+      background: RGB 0..255 behind the character; transparent if None.
+
+    Returns:
+      [size, size, 4] uint8 RGBA, alpha not premultiplied.
+
+    Raises:
+      ValueError: if the pose is not 20 finite numbers.
+    """
+    ops, pools = self._scene(_check_pose(pose))
+    polygons = self._polygons(pools)
+    canvas = draw.new_canvas(self.size)
+    if background is not None:
+      canvas.paste((*background, 255), (0, 0, *canvas.size))
+    draw.paint(canvas, ops, polygons, draw.color_fill(polygons))
+    return draw.finish(canvas, self.size)
+
+  def flow(
+    self, pose_from: np.ndarray, pose_to: np.ndarray
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """True backward flow between two poses.
+
+    Shadows and highlights belong to the surface that they lie on.
+
+    Args:
+      pose_from: [20] float pose vector of the picture that is warped.
+      pose_to: [20] float pose vector of the picture that is wanted.
+
+    Returns:
+      [size, size, 2] float32 flow in pixels (x, y): for each pixel of the `to`
+      picture where it comes from in the `from` picture, minus its own
+      position, 0 on the background; and [size, size] float32 occlusion, 1
+      where the same surface is seen in both pictures.
+
+    Raises:
+      ValueError: if a pose is not 20 finite numbers.
+    """
+    return backward_flow(
+      self._posed(pose_from), self._posed(pose_to), self.size
+    )
+
+  def _posed(self, pose: np.ndarray) -> PosedScene:
+    ops, pools = self._scene(_check_pose(pose))
+    grids = {}
+    for pool, placed in pools:
+      grids |= pool.grids(placed)
+    return PosedScene(ops, grids, self._polygons(pools))
+
+  def neutral(self) -> np.ndarray:
+    """The neutral frontal picture, [size, size, 4] uint8 RGBA."""
+    return self.render(np.zeros(pose_vector.NUM_POSE))

@@ -1,0 +1,162 @@
+"""Filling patches on a supersampled canvas."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from data.characters.geometry import Clip, Op, Patch
+from data.characters.turn import turn_points
+
+# Rest coordinates are pixels of a picture of this size.
+REST_SIZE = 256
+
+
+def supersampling(size: int) -> int:
+  """Canvas pixels a picture pixel, fewer for larger pictures."""
+  return 4 if size <= 256 else 3 if size <= 512 else 2
+
+
+@functools.cache
+def boundary_index(rows: int, columns: int) -> np.ndarray:
+  """Flat indices of a grid's boundary, once around."""
+  grid = np.arange(rows * columns).reshape(rows, columns)
+  return np.concatenate(
+    [grid[0], grid[1:, -1], grid[-1, -2::-1], grid[-2:0:-1, 0]]
+  )
+
+
+def walk(ops: Sequence[Op]) -> Iterator[Patch]:
+  """Every patch of the operations, in painting order."""
+  for op in ops:
+    if isinstance(op, Clip):
+      yield op.mask
+      yield from op.content
+    else:
+      yield op
+
+
+class PointPool:
+  """Rest points of many patches in one array, so that one product turns all."""
+
+  def __init__(self, ops: Sequence[Op]):
+    patches = list({id(p): p for p in walk(ops)}.values())
+    self._points = np.concatenate([p.points.reshape(-1, 3) for p in patches])
+    self._follow = np.concatenate([p.follow.reshape(-1) for p in patches])
+    self._starts = {}
+    index, self._outline_span = [], {}
+    start = outline = 0
+    for patch in patches:
+      rows, columns = patch.follow.shape
+      self._starts[id(patch)] = (start, rows, columns)
+      boundary = boundary_index(rows, columns)
+      index.append(boundary + start)
+      self._outline_span[id(patch)] = (outline, outline + len(boundary))
+      start += rows * columns
+      outline += len(boundary)
+    self._outline = np.concatenate(index)
+
+  def place(self, angles_deg: np.ndarray) -> np.ndarray:
+    """[n, 2] points in rest-size picture pixels, turned."""
+    return turn_points(self._points, self._follow, angles_deg)
+
+  def grids(self, placed: np.ndarray) -> dict[int, np.ndarray]:
+    """Turned [rows, columns, 2] grid of every patch, by its `id`."""
+    return {
+      key: placed[start : start + rows * columns].reshape(rows, columns, 2)
+      for key, (start, rows, columns) in self._starts.items()
+    }
+
+  def polygons(self, placed: np.ndarray, scale: float) -> Polygons:
+    """Outline of every patch in canvas pixels, by its `id`."""
+    # Pillow cuts fractions off; canvas pixel k covers k..k+1.
+    outline = np.floor(placed[self._outline] * scale).astype(int).tolist()
+    outline = list(map(tuple, outline))
+    return {
+      key: outline[start:stop]
+      for key, (start, stop) in self._outline_span.items()
+    }
+
+
+def _bounds(
+  polygon: list[tuple[int, int]], side: int
+) -> tuple[int, int, int, int] | None:
+  xs, ys = zip(*polygon, strict=True)
+  left, top = max(min(xs), 0), max(min(ys), 0)
+  right, bottom = min(max(xs) + 1, side), min(max(ys) + 1, side)
+  return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+# Fills one patch on a drawing whose origin is at (left, top) of the canvas.
+Fill = Callable[[ImageDraw.ImageDraw, Patch, int, int], None]
+Polygons = dict[int, list[tuple[int, int]]]
+
+
+def paint(
+  canvas: Image.Image, ops: Sequence[Op], polygons: Polygons, fill: Fill
+) -> None:
+  """Paints operations back to front.
+
+  Args:
+    canvas: picture to paint on.
+    ops: what to paint.
+    polygons: outline of every clipping patch in canvas pixels, by its `id`.
+    fill: how one patch is filled.
+  """
+  draw = ImageDraw.Draw(canvas)
+  for op in ops:
+    if isinstance(op, Clip):
+      _paint_clip(canvas, op, polygons[id(op.mask)], fill)
+    else:
+      fill(draw, op, 0, 0)
+
+
+def _paint_clip(
+  canvas: Image.Image, clip: Clip, outline: list[tuple[int, int]], fill: Fill
+) -> None:
+  bounds = _bounds(outline, canvas.width)
+  if bounds is None:
+    return
+  left, top = bounds[:2]
+  layer = canvas.crop(bounds)
+  draw = ImageDraw.Draw(layer)
+  for patch in clip.content:
+    fill(draw, patch, left, top)
+  mask = Image.new('L', layer.size)
+  ImageDraw.Draw(mask).polygon(
+    [(x - left, y - top) for x, y in outline], fill=round(255 * clip.opacity)
+  )
+  canvas.paste(layer, bounds, mask)
+
+
+def color_fill(polygons: Polygons) -> Fill:
+  """Fills every patch with its own colour."""
+
+  def fill(draw: ImageDraw.ImageDraw, patch: Patch, left: int, top: int):
+    outline = polygons[id(patch)]
+    if left or top:
+      outline = [(x - left, y - top) for x, y in outline]
+    draw.polygon(outline, fill=(*patch.color, 255))
+
+  return fill
+
+
+def new_canvas(size: int) -> Image.Image:
+  """An empty canvas for a picture of the given size."""
+  side = size * supersampling(size)
+  # Four bands without a meaning for Pillow: RGBA would be weighted by alpha
+  # when reduced, but colour and alpha painted here are both "premultiplied".
+  return Image.new('CMYK', (side, side), (0, 0, 0, 0))
+
+
+def finish(canvas: Image.Image, size: int) -> np.ndarray:
+  """Reduces a canvas to the picture: uint8 [size, size, 4] RGBA."""
+  reduced = np.array(canvas.reduce(supersampling(size)))
+  edge = (reduced[..., 3] > 0) & (reduced[..., 3] < 255)
+  pixels = reduced[edge].astype(np.float32)
+  pixels[:, :3] *= 255.0 / pixels[:, 3:]
+  reduced[edge] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+  return reduced

@@ -1,0 +1,371 @@
+"""Hair behind the head: loose hair, tails, buns and braids."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.characters import geometry
+from data.characters.geometry import Op, make_patch
+from data.characters.hair import Lock, group_ops, hanging, make_lock
+from data.characters.hair_front import cap_outline, dome
+from data.characters.identity import Dice, Identity
+from data.characters.palette import Palette
+from data.characters.turn import hair_depth
+
+_GLEAM = ((0.20, 0.36, 0.40, 0.22), (0.24, 0.33, 0.60, 0.12))
+
+
+def back_ops(identity: Identity, palette: Palette) -> list[Op]:
+  """Everything behind head and body, back to front."""
+  ops: list[Op] = []
+  for locks in (_tails(identity), _spikes(identity)):
+    if locks:
+      ops += group_ops(locks, palette)
+  ops += group_ops(_loose(identity), palette)
+  ops += _skull(identity, palette)
+  return ops
+
+
+def _skull(identity: Identity, palette: Palette) -> list[Op]:
+  """Hair on the back of the head, seen when the head nods or tilts."""
+  arc = dome(identity.hair.volume)[2:-2]
+  bottom = arc * (0.86, 0.0) + (0, 34)
+  grid = geometry.between(arc * 0.985, bottom, 4)
+  center = np.array([0.0, -15.0])
+
+  def depth(points: np.ndarray) -> np.ndarray:
+    return -0.45 * hair_depth(points)
+
+  rim = center + (grid - center) * 1.035
+  return [
+    make_patch(rim, palette.hair.line, depth),
+    cap_outline(identity, palette),
+    make_patch(grid, palette.hair.base, depth),
+  ]
+
+
+def _spikes(identity: Identity) -> list[Lock]:
+  """Tufts that stand out of the outline of ruffled hair."""
+  dice = Dice(identity.seed, 'spikes')
+  if identity.hair.fringe != 'spiky' and not (
+    identity.boyish and dice.chance(0.4)
+  ):
+    return []
+  arc = dome(identity.hair.volume)
+  center = np.array([0.0, -12.0])
+  locks = []
+  for k in (3, 21, 5, 19, 8, 16, 10, 14, 12):
+    out = arc[k] - center
+    out = out / np.hypot(out[0], out[1])
+    away = 1.0 if arc[k, 0] > 0.5 * identity.hair.part else -1.0
+    across = np.array([-out[1], out[0]]) * away
+    reach = dice.uniform(8, 17)
+    locks.append(
+      make_lock(
+        [
+          arc[k] - 22 * out - 5 * across,
+          arc[k] - 2 * out,
+          arc[k] + 0.5 * reach * out + 0.1 * reach * across,
+          arc[k] + reach * out + 0.45 * reach * across,
+        ],
+        26,
+        -8.0,
+        root=0.8,
+        peak=0.25,
+        shade=0,
+      )
+    )
+  return locks
+
+
+def _loose(identity: Identity) -> list[Lock]:
+  hair = identity.hair
+  dice = Dice(identity.seed, 'back')
+  build = {
+    'short': _short,
+    'nape': _nape,
+    'bob': _bob,
+    'medium': _flowing,
+    'long': _flowing,
+  }[hair.back]
+  return build(identity, dice)
+
+
+def _short(identity: Identity, dice: Dice) -> list[Lock]:
+  half = 46.5 + 0.7 * identity.hair.volume
+  locks = []
+  for side in (-1, 1):
+    for x, y in ((0.45, 50), (0.72, 44), (0.94, 34)):
+      locks.append(
+        make_lock(
+          [
+            (side * 0.8 * half, -24),
+            (side * (x * half + 3), 8),
+            (side * (x * half + dice.uniform(-2, 3)), y + dice.uniform(-4, 3)),
+          ],
+          24,
+          -16.0,
+          dark=x < 0.9,
+          shade=side,
+        )
+      )
+  return locks
+
+
+def _nape(identity: Identity, dice: Dice) -> list[Lock]:
+  half = 47.0 + 0.7 * identity.hair.volume
+  locks = []
+  for side in (-1, 1):
+    for x, y, flick in (
+      (0.5, 66, 3),
+      (0.75, 60, 8),
+      (1.0, 46, 10),
+      (1.0, 26, 9),
+    ):
+      locks.append(
+        make_lock(
+          [
+            (side * 0.7 * half, -30),
+            (side * (x * half + 2), 0.4 * y),
+            (side * (x * half - 2), 0.78 * y),
+            (side * (x * half + flick), y + dice.uniform(-3, 4)),
+          ],
+          22,
+          -14.0,
+          dark=x < 0.9,
+          shade=side,
+        )
+      )
+  return locks
+
+
+def _bob(identity: Identity, dice: Dice) -> list[Lock]:
+  hair = identity.hair
+  half = 51.0 + 0.9 * hair.volume
+  bottom = 50 + 16 * hair.length
+  locks = []
+  for side in (-1, 1):
+    for x, stop, width in (
+      (0.25, 0.9, 30),
+      (0.52, 0.97, 30),
+      (0.8, 1.0, 28),
+      (0.98, 0.98, 25),
+    ):
+      locks.append(
+        make_lock(
+          [
+            (side * 0.6 * half, -44),
+            (side * (0.2 + 0.8 * x) * half * 1.03, -4),
+            (side * x * half * 1.05, 0.62 * bottom),
+            (
+              side * (x * half - 9 + dice.uniform(-2, 2)),
+              bottom * stop + dice.uniform(-3, 3),
+            ),
+          ],
+          width,
+          -10.0,
+          tip_share=0.16,
+          peak=0.55,
+          wave=0.6 * hair.wave,
+          dark=x < 0.9,
+          shade=side,
+        )
+      )
+  return locks
+
+
+def _flowing(identity: Identity, dice: Dice) -> list[Lock]:
+  hair = identity.hair
+  long = hair.back == 'long'
+  bottom = (108 + 26 * hair.length) if long else (74 + 18 * hair.length)
+  half = 49.0 + 0.8 * hair.volume
+  spread = (1.22 + 0.2 * hair.length) if long else 1.14
+  locks = []
+  for side in (-1, 1):
+    for x, width in ((0.2, 34), (0.46, 32), (0.7, 30), (0.92, 26), (1.05, 20)):
+      stop = bottom * dice.uniform(0.93, 1.06) * (1.0 - 0.12 * (x > 1))
+      locks.append(
+        make_lock(
+          [
+            (side * 0.6 * half, -46),
+            (side * (0.3 + 0.72 * x) * half * 1.02, 2),
+            (side * x * half * (0.55 + 0.5 * spread), 0.55 * stop),
+            (side * x * half * spread + dice.uniform(-4, 4), stop),
+          ],
+          width,
+          -14.0,
+          count=19,
+          root=0.5,
+          peak=0.5,
+          tip_share=0.08,
+          wave=hair.wave * 1.2,
+          phase=2.0 * x + side,
+          follow=hanging(19, 1.0, 0.35 if long else 0.6),
+          dark=x < 0.65,
+          shade=side,
+          shine=_GLEAM if x > 0.8 and hair.shine != 'none' else (),
+        )
+      )
+  return locks
+
+
+def _tail(
+  controls: list, width: float, identity: Identity, dice: Dice, end: float
+) -> list[Lock]:
+  """A bundle of three locks along one curve."""
+  locks = []
+  hair = identity.hair
+  points = np.asarray(controls, float)
+  for shift, share, scale in ((-0.34, 0.92, 0.8), (0.34, 0.96, 0.8), (0, 1, 1)):
+    moved = points.copy()
+    growth = np.linspace(0.15, 1.0, len(points))[:, None]
+    moved[1:, 0] += shift * width * growth[1:, 0]
+    moved[-1] = moved[-2] + share * (moved[-1] - moved[-2])
+    locks.append(
+      make_lock(
+        list(moved),
+        width * scale,
+        -12.0,
+        count=19,
+        root=0.34,
+        peak=0.4,
+        wave=hair.wave,
+        phase=dice.uniform(0, 6),
+        follow=hanging(19, 1.0, end),
+        shade=1 if shift >= 0 else -1,
+        shine=_GLEAM if shift == 0 else (),
+      )
+    )
+  return locks
+
+
+def tail_roots(identity: Identity) -> list[tuple[float, float]]:
+  """Where tails, buns and braids are tied, rest coordinates."""
+  hair = identity.hair
+  side = 1.0 if hair.part > 0 else -1.0
+  return {
+    'none': [],
+    'twin': [(-47.0, -38.0), (47.0, -38.0)],
+    'low twin': [(-45.0, 36.0), (45.0, 36.0)],
+    'ponytail': [(13.0 * side, -66.0)],
+    'side': [(46.0 * side, -30.0)],
+    'buns': [(-33.0, -59.0), (33.0, -59.0)],
+    'braids': [(-40.0, 44.0), (40.0, 44.0)],
+  }[hair.tail]
+
+
+def _tails(identity: Identity) -> list[Lock]:
+  hair = identity.hair
+  dice = Dice(identity.seed, 'tail')
+  long = 60 + 60 * hair.length
+  locks = []
+  for x, y in tail_roots(identity):
+    side = np.sign(x)
+    if hair.tail in ('twin', 'side'):
+      curve = [
+        (x - 4 * side, y),
+        (x + 20 * side, y + 6),
+        (x + 29 * side, y + 0.5 * long + 14),
+        (x + 21 * side, y + long + 30),
+      ]
+      locks += _tail(curve, 26, identity, dice, 0.55)
+    elif hair.tail == 'low twin':
+      curve = [
+        (x - 5 * side, y - 6),
+        (x + 9 * side, y + 10),
+        (x + 16 * side, y + 40),
+        (x + 12 * side, y + 50 + 0.4 * long),
+      ]
+      locks += _tail(curve, 22, identity, dice, 0.5)
+    elif hair.tail == 'ponytail':
+      curve = [
+        (x, y + 4),
+        (x + 22 * side, y - 12),
+        (x + 50 * side, y + 18),
+        (x + 52 * side, y + 62),
+        (x + 44 * side, y + 70 + long),
+      ]
+      locks += _tail(curve, 30, identity, dice, 0.55)
+  return locks
+
+
+def bun_ops(identity: Identity, palette: Palette) -> list[Op]:
+  """Two buns behind the crown."""
+  if identity.hair.tail != 'buns':
+    return []
+  ops: list[Op] = []
+  tone = palette.hair
+  for x, y in tail_roots(identity):
+    side = np.sign(x)
+
+    def disc(radius: float, dx: float = 0.0, dy: float = 0.0, at=(x, y)):
+      center = (at[0] + dx, at[1] + dy)
+      return geometry.ellipse(center, (radius, 0.94 * radius), 15)
+
+    ops.append(make_patch(disc(17.6), tone.line, -6.0, surface=False))
+    ops.append(make_patch(disc(16.0), tone.base, -6.0))
+    angle = np.linspace(-0.3, 0.75, 9) * np.pi
+    rim = np.stack([np.cos(angle), np.sin(angle)], 1)
+    crescent = geometry.between(
+      (x, y) + 15.6 * rim, (x, y) + (11.0 * rim + (-1.5, -2))
+    )
+    ops.append(make_patch(crescent, tone.shade, -6.0, surface=False))
+    for radius, start in ((10.5, 0.2), (5.5, 1.1)):
+      angle = (start + np.linspace(0, 1.25, 9)) * np.pi
+      curve = np.stack(
+        [x + side * radius * np.cos(angle), y + radius * np.sin(angle)], 1
+      )
+      ops.append(
+        make_patch(geometry.stroke(curve, 1.3), tone.line, -6.0, surface=False)
+      )
+    light = geometry.ellipse((x - 5, y - 8), (4.5, 2.4), 8)
+    ops.append(make_patch(light, tone.light, -6.0, surface=False))
+  return ops
+
+
+def braid_ops(identity: Identity, palette: Palette) -> list[Op]:
+  """Two braids that fall in front of the shoulders."""
+  if identity.hair.tail != 'braids':
+    return []
+  ops: list[Op] = []
+  tone = palette.hair
+  count = 8
+  for x, y in tail_roots(identity):
+    side = float(np.sign(x))
+    for k in range(count):
+      t = k / count
+      cx = x + side * (2 + 6 * np.sin(2.2 * t))
+      cy = y + 11.5 * k
+      follow = 1.0 - 0.75 * min(1.0, 1.4 * t)
+      size = 9.5 - 2.5 * t
+      for lean in (-1, 1) if k % 2 else (1, -1):
+        center = np.array(
+          [
+            (cx + lean * size * 0.9, cy - 7),
+            (cx + lean * size * 0.62, cy),
+            (cx - lean * size * 0.2, cy + 9),
+          ]
+        )
+        curve = geometry.smooth_curve(center, 9)
+        width = size * np.sin(np.linspace(0.25, 0.93, 9) * np.pi) * 0.62
+        for extra, color in ((1.2, tone.line), (0, tone.base)):
+          ops.append(
+            make_patch(
+              geometry.ribbon(curve, width + extra),
+              color,
+              8.0,
+              follow,
+            )
+          )
+    tip = make_lock(
+      [(cx, cy + 6), (cx + side, cy + 18), (cx - side * 2, cy + 30)],
+      15,
+      8.0,
+      follow=0.25,
+      root=0.4,
+      peak=0.5,
+    )
+    ops += group_ops([tip], palette, 1.2)
+    tie = geometry.ellipse((cx, cy + 9), (5.5, 4.0), 9)
+    ops.append(make_patch(tie * 1.0, palette.accent.base, 9.0, 0.25))
+  return ops
