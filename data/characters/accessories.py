@@ -39,6 +39,8 @@ def behind_ops(identity: Identity, palette: Palette) -> list[Op]:
   if 'bow band' in identity.accessories:
     top = dome(identity.hair.volume)[12, 1]
     ops += bow_ops(palette.accent, (0.0, top - 3), 24, -4.0, 0.0)
+  if identity.hair.tail in ('twin', 'side', 'low twin'):
+    ops += _ties(identity, palette)
   return ops
 
 
@@ -70,25 +72,21 @@ def front_ops(identity: Identity, palette: Palette) -> list[Op]:
   for name in identity.accessories:
     if name in build:
       ops += build[name]()
-  if identity.hair.tail in ('twin', 'side', 'ponytail', 'low twin'):
-    ops += _ties(identity, palette)
   return ops
 
 
 def _ties(identity: Identity, palette: Palette) -> list[Op]:
   ops: list[Op] = []
   for x, y in tail_roots(identity):
-    if identity.hair.tail == 'ponytail':
-      continue
     side = np.sign(x)
     if identity.accessory_side > 0:
       ops += bow_ops(
-        palette.accent, (x + 2 * side, y + 1), 13, -2.0, side * 0.9
+        palette.accent, (x + 5 * side, y + 1), 14, -8.0, side * 0.9
       )
     else:
       for grow, color in ((1.2, palette.accent.line), (0, palette.accent.base)):
         ops.append(
-          _blob((x + 2 * side, y), (4.6 + grow, 6.2 + grow), color, -2.0)
+          _blob((x + 4 * side, y), (4.8 + grow, 6.6 + grow), color, -8.0)
         )
   return ops
 
@@ -162,7 +160,7 @@ def _star(palette: Palette, at: tuple) -> list[Op]:
 def _cat_ears(palette: Palette) -> list[Op]:
   tone = palette.hair
   inner = geometry.smooth_curve([(12, -56), (18, -78), (33, -97)], 9)
-  outer = geometry.smooth_curve([(49, -32), (47, -66), (35, -97)], 9)
+  outer = geometry.smooth_curve([(44, -36), (47, -66), (35, -97)], 9)
   ear = geometry.between(inner, outer)
   middle = np.array([33.0, -62.0])
   layers = (

@@ -13,6 +13,7 @@ from data.characters import (
   hair,
   hair_back,
   hair_front,
+  hair_tied,
 )
 from data.characters.eyes import Eye, EyeState
 from data.characters.flow import PosedScene, backward_flow
@@ -82,7 +83,7 @@ class Character:
     self._below: list[Op] = [
       *hair_back.back_ops(identity, palette),
       *accessories.behind_ops(identity, palette),
-      *hair_back.bun_ops(identity, palette),
+      *hair_tied.bun_ops(identity, palette),
       *clothes.neck_ops(identity, palette),
       *clothes.clothes_ops(identity, palette),
       *head.under,
@@ -94,9 +95,11 @@ class Character:
     ]
     self._above: list[Op] = [
       *accessories.before_hair_ops(identity, palette),
-      *hair_back.braid_ops(identity, palette),
+      *hair_tied.braid_ops(identity, palette),
+      *hair_tied.ringlet_ops(identity, palette),
       *sides,
       hair_front.cap_patch(identity, palette),
+      *hair_front.combed_ops(identity, palette),
       *fringe_ops,
       *hair_front.ahoge_ops(identity, palette),
       *accessories.front_ops(identity, palette),

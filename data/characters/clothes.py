@@ -139,7 +139,8 @@ def _garment(
     (x + 2, y - lift) for x, y in _shoulders(identity) if x > neckline[0][0]
   ]
   outer = geometry.smooth_curve([neckline[0], *shoulder], 14)
-  inner = geometry.smooth_curve([*neckline, (0, _BOTTOM)], 14)
+  inner = geometry.smooth_curve(neckline, 13)
+  inner = np.concatenate([inner, [(inner[-1, 0], _BOTTOM)]])
   ops: list[Op] = []
   for side in (-1, 1):
     flip = np.array([side, 1])

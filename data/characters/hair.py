@@ -140,9 +140,9 @@ def _lock_ops(lock: Lock, palette: Palette) -> list[Op]:
     ops.append(part(0.34, 0.99, low, high, 9, tone.shade))
   if lock.shine and not lock.dark:
     for start, stop, across, width in lock.shine:
-      t = np.linspace(0, 1, 7)
-      half = 0.5 * width * np.sin(np.pi * t) ** 0.8
-      ops.append(part(start, stop, across - half, across + half, 7, tone.light))
+      t = np.linspace(0, 1, 9)
+      half = 0.5 * width * np.sin(np.pi * t) ** 0.6
+      ops.append(part(start, stop, across - half, across + half, 9, tone.light))
   for column in (0, 1):
     curve = body.points[:, column]
     line = geometry.ribbon(

@@ -18,9 +18,10 @@ _GLEAM = ((0.20, 0.36, 0.40, 0.22), (0.24, 0.33, 0.60, 0.12))
 def back_ops(identity: Identity, palette: Palette) -> list[Op]:
   """Everything behind head and body, back to front."""
   ops: list[Op] = []
-  for locks in (_tails(identity), _spikes(identity)):
-    if locks:
-      ops += group_ops(locks, palette)
+  tails = _tails(identity)
+  if tails:
+    ops += group_ops(tails, palette)
+  ops += _spikes(identity, palette)
   ops += group_ops(_loose(identity), palette)
   ops += _skull(identity, palette)
   return ops
@@ -44,7 +45,11 @@ def _skull(identity: Identity, palette: Palette) -> list[Op]:
   ]
 
 
-def _spikes(identity: Identity) -> list[Lock]:
+def _beside(arc: np.ndarray, k: int, out: np.ndarray) -> np.ndarray:
+  return arc[min(max(k, 0), len(arc) - 1)] - 6 * out
+
+
+def _spikes(identity: Identity, palette: Palette) -> list[Op]:
   """Tufts that stand out of the outline of ruffled hair."""
   dice = Dice(identity.seed, 'spikes')
   if identity.hair.fringe != 'spiky' and not (
@@ -52,30 +57,33 @@ def _spikes(identity: Identity) -> list[Lock]:
   ):
     return []
   arc = dome(identity.hair.volume)
-  center = np.array([0.0, -12.0])
-  locks = []
-  for k in (3, 21, 5, 19, 8, 16, 10, 14, 12):
-    out = arc[k] - center
+  outlines: list[Op] = []
+  fills: list[Op] = []
+  for k in (2, 22, 5, 19, 8, 16, 10, 13):
+    out = arc[k] - (0.0, -12.0)
     out = out / np.hypot(out[0], out[1])
-    away = 1.0 if arc[k, 0] > 0.5 * identity.hair.part else -1.0
-    across = np.array([-out[1], out[0]]) * away
-    reach = dice.uniform(8, 17)
-    locks.append(
-      make_lock(
-        [
-          arc[k] - 22 * out - 5 * across,
-          arc[k] - 2 * out,
-          arc[k] + 0.5 * reach * out + 0.1 * reach * across,
-          arc[k] + reach * out + 0.45 * reach * across,
-        ],
-        26,
-        -8.0,
-        root=0.8,
-        peak=0.25,
-        shade=0,
-      )
+    # Tufts fall away from the crown.
+    away = np.sign(arc[k, 0])
+    tip = arc[k] + dice.uniform(6, 14) * (
+      out + (0.8 * away * np.array([-out[1], out[0]]))
     )
-  return locks
+    first, second = _beside(arc, k - 3, out), _beside(arc, k + 3, out)
+    middle = 0.5 * (arc[k] + tip) - 2 * out
+    rails = [
+      geometry.smooth_curve(
+        [base, 0.6 * base + 0.4 * middle + 2.5 * out, tip], 8
+      )
+      for base in (first, second)
+    ]
+    grid = geometry.between(*rails)
+    wide = geometry.between(
+      rails[0] + geometry.normals(rails[0]) * -1.6,
+      rails[1] + geometry.normals(rails[1]) * 1.6,
+    )
+    wide[-1] = tip + 2.4 * (tip - middle) / np.hypot(*(tip - middle))
+    outlines.append(make_patch(wide, palette.hair.line, -8.0))
+    fills.append(make_patch(grid, palette.hair.base, -8.0))
+  return outlines + fills
 
 
 def _loose(identity: Identity) -> list[Lock]:
@@ -119,8 +127,7 @@ def _nape(identity: Identity, dice: Dice) -> list[Lock]:
     for x, y, flick in (
       (0.5, 66, 3),
       (0.75, 60, 8),
-      (1.0, 46, 10),
-      (1.0, 26, 9),
+      (1.0, 47, 10),
     ):
       locks.append(
         make_lock(
@@ -287,85 +294,3 @@ def _tails(identity: Identity) -> list[Lock]:
       ]
       locks += _tail(curve, 30, identity, dice, 0.55)
   return locks
-
-
-def bun_ops(identity: Identity, palette: Palette) -> list[Op]:
-  """Two buns behind the crown."""
-  if identity.hair.tail != 'buns':
-    return []
-  ops: list[Op] = []
-  tone = palette.hair
-  for x, y in tail_roots(identity):
-    side = np.sign(x)
-
-    def disc(radius: float, dx: float = 0.0, dy: float = 0.0, at=(x, y)):
-      center = (at[0] + dx, at[1] + dy)
-      return geometry.ellipse(center, (radius, 0.94 * radius), 15)
-
-    ops.append(make_patch(disc(17.6), tone.line, -6.0, surface=False))
-    ops.append(make_patch(disc(16.0), tone.base, -6.0))
-    angle = np.linspace(-0.3, 0.75, 9) * np.pi
-    rim = np.stack([np.cos(angle), np.sin(angle)], 1)
-    crescent = geometry.between(
-      (x, y) + 15.6 * rim, (x, y) + (11.0 * rim + (-1.5, -2))
-    )
-    ops.append(make_patch(crescent, tone.shade, -6.0, surface=False))
-    for radius, start in ((10.5, 0.2), (5.5, 1.1)):
-      angle = (start + np.linspace(0, 1.25, 9)) * np.pi
-      curve = np.stack(
-        [x + side * radius * np.cos(angle), y + radius * np.sin(angle)], 1
-      )
-      ops.append(
-        make_patch(geometry.stroke(curve, 1.3), tone.line, -6.0, surface=False)
-      )
-    light = geometry.ellipse((x - 5, y - 8), (4.5, 2.4), 8)
-    ops.append(make_patch(light, tone.light, -6.0, surface=False))
-  return ops
-
-
-def braid_ops(identity: Identity, palette: Palette) -> list[Op]:
-  """Two braids that fall in front of the shoulders."""
-  if identity.hair.tail != 'braids':
-    return []
-  ops: list[Op] = []
-  tone = palette.hair
-  count = 8
-  for x, y in tail_roots(identity):
-    side = float(np.sign(x))
-    for k in range(count):
-      t = k / count
-      cx = x + side * (2 + 6 * np.sin(2.2 * t))
-      cy = y + 11.5 * k
-      follow = 1.0 - 0.75 * min(1.0, 1.4 * t)
-      size = 9.5 - 2.5 * t
-      for lean in (-1, 1) if k % 2 else (1, -1):
-        center = np.array(
-          [
-            (cx + lean * size * 0.9, cy - 7),
-            (cx + lean * size * 0.62, cy),
-            (cx - lean * size * 0.2, cy + 9),
-          ]
-        )
-        curve = geometry.smooth_curve(center, 9)
-        width = size * np.sin(np.linspace(0.25, 0.93, 9) * np.pi) * 0.62
-        for extra, color in ((1.2, tone.line), (0, tone.base)):
-          ops.append(
-            make_patch(
-              geometry.ribbon(curve, width + extra),
-              color,
-              8.0,
-              follow,
-            )
-          )
-    tip = make_lock(
-      [(cx, cy + 6), (cx + side, cy + 18), (cx - side * 2, cy + 30)],
-      15,
-      8.0,
-      follow=0.25,
-      root=0.4,
-      peak=0.5,
-    )
-    ops += group_ops([tip], palette, 1.2)
-    tie = geometry.ellipse((cx, cy + 9), (5.5, 4.0), 9)
-    ops.append(make_patch(tie * 1.0, palette.accent.base, 9.0, 0.25))
-  return ops

@@ -29,25 +29,30 @@ def dome(volume: float, count: int = 25) -> np.ndarray:
   return np.stack([x, y], axis=1)
 
 
-def cap_patch(identity: Identity, palette: Palette) -> Patch:
-  """The hair on the skull above the forehead."""
+def _hairline(identity: Identity) -> np.ndarray:
+  """Lower edge of the cap, left temple to right temple, [25, 2]."""
   hair = identity.hair
-  arc = dome(hair.volume)
-  half = arc[-1, 0]
-  part = hair.part if hair.fringe in ('parted', 'swept') else 0.0
-  line = geometry.smooth_curve(
+  half = dome(hair.volume)[-1, 0]
+  part = 0.6 * hair.part if hair.fringe in ('parted', 'swept') else 0.0
+  middle = [(-0.45 * half, -37), (part, -42), (0.45 * half, -37)]
+  if hair.fringe == 'back':
+    middle = [(-0.5 * half, -33), (0, -27.5), (0.5 * half, -33)]
+  return geometry.smooth_curve(
     [
       (-half + 0.5, 2),
       (-0.86 * half, -20),
-      (-0.45 * half, -37),
-      (part * 0.6, -42),
-      (0.45 * half, -37),
+      *middle,
       (0.86 * half, -20),
       (half - 0.5, 2),
     ],
-    len(arc),
+    25,
   )
-  grid = geometry.between(arc, line, 5)
+
+
+def cap_patch(identity: Identity, palette: Palette) -> Patch:
+  """The hair on the skull above the forehead."""
+  arc = dome(identity.hair.volume)
+  grid = geometry.between(arc, _hairline(identity), 5)
   return make_patch(grid, palette.hair.base, hair_depth)
 
 
@@ -256,32 +261,33 @@ def _spiky(identity: Identity, dice: Dice) -> list[Lock]:
 
 
 def _swept_back(identity: Identity, dice: Dice) -> list[Lock]:
-  locks = []
-  top = -61.0 - identity.hair.volume
-  for x in np.linspace(-36, 36, 7):
-    # These grow from the hairline up and over the crown.
-    y = -33 - 9 * (1 - (x / 40) ** 2)
-    locks.append(
-      make_lock(
-        [(0.92 * x, y), (0.9 * x, y - 9), (0.72 * x, top + 0.2 * abs(x))],
-        19,
-        lambda p: hair_depth(p) + 1.5,
-        root=0.5,
-        peak=0.3,
-        shine=_SHINE[identity.hair.shine],
-      )
-    )
-  strand = 5 * np.sign(identity.hair.part)
-  locks.append(
-    _front_lock(
-      identity,
-      (strand, -44),
-      (3.2 * strand, dice.uniform(2, 10)),
-      6,
-      2 * strand,
-    )
-  )
-  return locks
+  strand = 4 * np.sign(identity.hair.part)
+  tip = (3.6 * strand, dice.uniform(-6, 8))
+  return [_front_lock(identity, (0.5 * strand, -34), tip, 7, 1.5 * strand)]
+
+
+def combed_ops(identity: Identity, palette: Palette) -> list[Op]:
+  """Lines and shine of hair that is combed back from the forehead."""
+  if identity.hair.fringe != 'back':
+    return []
+  arc, line = dome(identity.hair.volume), _hairline(identity)
+
+  def painted(grid: np.ndarray, color) -> Patch:
+    return make_patch(grid, color, hair_depth, surface=False)
+
+  ops: list[Op] = []
+  for k in range(5, 20, 2):
+    end = arc[k] * (0.5, 0.94 if k % 4 == 1 else 0.86)
+    middle = 0.5 * (line[k] + end) + line[k] * (0.13, 0.0) - (0, 2)
+    curve = geometry.smooth_curve([line[k], middle, end], 9)
+    thin = geometry.stroke(curve, 1.3, (0.8, 0.0))
+    ops.append(painted(thin, palette.hair.line))
+    if k in (7, 9, 15):
+      beside = np.add(curve[2:7], (3.0, 0.0))
+      shine = geometry.stroke(beside, 3.2, (0.0, 0.0))
+      ops.append(painted(shine, palette.hair.light))
+  edge = geometry.stroke(line[1:-1], 1.4, (0.6, 0.6))
+  return [*ops, painted(edge, palette.hair.line)]
 
 
 def side_locks(identity: Identity) -> list[Lock]:
@@ -338,10 +344,8 @@ def _side_group(
   if hair.side == 'hime':
     return [one(edge - 2.0, 17, length, -2, tip_share=0.85, peak=0.6)]
   if hair.side == 'drill':
-    return [
-      one(edge + 1, 19, length, 3, wave=5.0, tip_share=0.2, peak=0.4),
-      one(edge - 1, 12, 0.55 * length, -2, wave=0.0),
-    ]
+    # The ringlet itself is in `hair_tied`.
+    return [one(edge + 1.5, 13, 26, 1), one(edge - 4, 10, 34, -2)]
   locks = [one(edge + 1.0, 15, length, dice.uniform(-6, 1))]
   if length > 20:
     locks.append(

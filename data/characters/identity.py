@@ -178,7 +178,7 @@ def _face(dice: Dice, boyish: bool) -> FaceTraits:
 
 def _eyes(dice: Dice, boyish: bool) -> EyeTraits:
   shape = dice.pick(('round', 'almond', 'droopy', 'sharp'), (4, 3, 2, 2))
-  tilt = {'round': 0.0, 'almond': -1.5, 'droopy': 3.0, 'sharp': -3.5}[shape]
+  tilt = {'round': 0.0, 'almond': -1.5, 'droopy': 4.2, 'sharp': -4.6}[shape]
   up = {'round': 12.6, 'almond': 11.2, 'droopy': 11.6, 'sharp': 10.4}[shape]
   up += dice.uniform(-0.6, 1.2) - (2.0 if boyish else 0.0)
   low = dice.uniform(7.4, 9.2) - (1.2 if boyish else 0.0)
