@@ -58,6 +58,21 @@ def test_same_seed_draws_the_same_and_others_differ():
       assert np.abs(one.astype(int) - other).mean() > 2
 
 
+def test_many_identities_are_drawn_and_every_style_occurs():
+  people = [identity.make_identity(seed) for seed in range(300)]
+  for topic, count in (('fringe', 7), ('side', 7), ('back', 5), ('tail', 7)):
+    assert len({getattr(p.hair, topic) for p in people}) == count
+  assert len({p.clothes for p in people}) == 9
+  worn = [set(p.accessories) for p in people]
+  assert len(set().union(*worn)) == 14
+  assert sum(not w for w in worn) > 40
+  for seed in range(60):
+    picture = Character.from_seed(seed, 64).neutral()
+    assert not picture[:4, :, 3].any()
+    assert not picture[:24, [0, -1], 3].any()
+    assert (picture[28:42, 29:35, 3] == 255).all()
+
+
 def test_choices_do_not_change_between_versions():
   dice = identity.Dice(1, 'hair')
   numbers = [dice.uniform(0, 1) for _ in range(3)]
@@ -171,11 +186,17 @@ def test_left_and_right_eye_are_mirrored():
         np.testing.assert_allclose(one.points, other.points * (-1, 1, 1))
 
 
-def test_coefficients_are_clamped_and_bad_poses_named(characters):
+def test_coefficients_are_clamped_and_bad_poses_named(characters, monkeypatch):
   character = characters[3]
+  warnings = []
+  monkeypatch.setattr(
+    'data.characters.character.logging.log_first_n',
+    lambda level, text, times, *values: warnings.append(text % values),
+  )
   np.testing.assert_array_equal(
     character.render(_pose(mouth_a=3.0)), character.render(_pose(mouth_a=1.0))
   )
+  assert warnings == ['Pose coefficients are clamped to [0, 1]; got 0 to 3.']
   with pytest.raises(ValueError, match='wanted \\(20,\\)'):
     character.render(np.zeros(17))
   with pytest.raises(ValueError, match='not finite'):

@@ -133,6 +133,7 @@ def test_warped_picture_is_the_other_pose(seed, numbers):
   assert difference[drawn].mean() < 8
   assert difference[drawn].mean() < 0.3 * still[drawn].mean()
   assert 0.8 < occlusion.mean() < 1
+  assert np.abs(flow).max() < 75
 
 
 def test_occlusion_marks_what_was_hidden():

@@ -210,14 +210,19 @@ def _headphones(identity: Identity, palette: Palette) -> list[Op]:
     ),
     make_patch(geometry.between(upper, lower), tone.base, 2.0),
   ]
-  x = arc[-1, 0] + 2
+  x = arc[-1, 0] + 2.5
+  layers = (
+    (0.0, (7.6, 15.6), tone.line),
+    (0.0, (6.2, 14.0), tone.base),
+    (1.2, (3.6, 9.5), palette.accent.base),
+  )
   for side in (-1, 1):
-    at = (side * x, 12)
-    ops.append(_blob(at, (9.6, 15.6), tone.line, 4.0))
-    ops.append(_blob(at, (8.0, 14.0), tone.base, 4.0))
-    ops.append(
-      _blob((side * (x + 1), 12), (5.0, 9.5), palette.accent.base, 5.0)
-    )
+    for more, radius, color in layers:
+      grid = geometry.ellipse((0, 0), radius)
+      # The cups lie on the side of the head: wide when near, thin when far.
+      depth = -1.3 * side * grid[..., 0]
+      grid = np.add(grid, (side * (x + more), 12))
+      ops.append(make_patch(grid, color, depth))
   return ops
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from absl import logging
 
 from data import pose_vector
 from data.characters import (
@@ -36,6 +37,15 @@ def _check_pose(pose: np.ndarray) -> np.ndarray:
   if not np.all(np.isfinite(pose)):
     raise ValueError('pose vector holds numbers that are not finite')
   count = pose_vector.NUM_COEFFICIENTS
+  # Rounding may leave a coefficient a hair outside; that is nobody's mistake.
+  if np.any((pose[:count] < -1e-3) | (pose[:count] > 1 + 1e-3)):
+    logging.log_first_n(
+      logging.WARNING,
+      'Pose coefficients are clamped to [0, 1]; got %.3g to %.3g.',
+      1,
+      pose[:count].min(),
+      pose[:count].max(),
+    )
   return np.concatenate([np.clip(pose[:count], 0, 1), pose[count:]])
 
 

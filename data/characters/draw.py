@@ -96,7 +96,11 @@ Polygons = dict[int, list[tuple[int, int]]]
 
 
 def paint(
-  canvas: Image.Image, ops: Sequence[Op], polygons: Polygons, fill: Fill
+  canvas: Image.Image,
+  ops: Sequence[Op],
+  polygons: Polygons,
+  fill: Fill,
+  blend: bool = True,
 ) -> None:
   """Paints operations back to front.
 
@@ -105,17 +109,23 @@ def paint(
     ops: what to paint.
     polygons: outline of every clipping patch in canvas pixels, by its `id`.
     fill: how one patch is filled.
+    blend: whether opacities count; numbers, unlike colours, cannot be mixed.
   """
   draw = ImageDraw.Draw(canvas)
   for op in ops:
     if isinstance(op, Clip):
-      _paint_clip(canvas, op, polygons[id(op.mask)], fill)
+      opacity = op.opacity if blend else 1.0
+      _paint_clip(canvas, op, polygons[id(op.mask)], fill, opacity)
     else:
       fill(draw, op, 0, 0)
 
 
 def _paint_clip(
-  canvas: Image.Image, clip: Clip, outline: list[tuple[int, int]], fill: Fill
+  canvas: Image.Image,
+  clip: Clip,
+  outline: list[tuple[int, int]],
+  fill: Fill,
+  opacity: float,
 ) -> None:
   bounds = _bounds(outline, canvas.width)
   if bounds is None:
@@ -127,7 +137,7 @@ def _paint_clip(
     fill(draw, patch, left, top)
   mask = Image.new('L', layer.size)
   ImageDraw.Draw(mask).polygon(
-    [(x - left, y - top) for x, y in outline], fill=round(255 * clip.opacity)
+    [(x - left, y - top) for x, y in outline], fill=round(255 * opacity)
   )
   canvas.paste(layer, bounds, mask)
 

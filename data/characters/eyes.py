@@ -243,6 +243,6 @@ class Eye:
     brow = self._patch(
       geometry.ribbon(curve, half), palette.brow, 1.5, surface=True
     )
-    around = mix(palette.hair.base, palette.skin.base, 0.65)
+    around = mix(palette.hair.light, palette.skin.light, 0.5)
     halo = self._patch(geometry.ribbon(curve, half + 1.0), around, 1.5)
     return [brow], [Clip(halo, (halo,), 0.5), Clip(brow, (brow,), 0.9)]

@@ -101,7 +101,7 @@ def _paint_numbers(
         (a - left, b - top, c - left, d - top, e - left, f - top), fill=number
       )
 
-  draw.paint(canvas, scene.ops, scene.polygons, fill)
+  draw.paint(canvas, scene.ops, scene.polygons, fill, blend=False)
   return np.asarray(canvas)
 
 
@@ -147,7 +147,12 @@ def backward_flow(
   y, x = (np.mgrid[:size, :size] + 0.5) * unit
   maps = _affine_maps(corners_to, corners_from)[seen]
   position = maps[..., 0] * x[..., None] + maps[..., 1] * y[..., None]
-  position = position + maps[..., 2]
+  # A pixel on the rim of a thin triangle must not be carried far beyond it.
+  position = np.clip(
+    position + maps[..., 2],
+    corners_from.min(axis=1)[seen] - 0.5,
+    corners_from.max(axis=1)[seen] + 0.5,
+  )
   flow = (position - np.stack([x, y], axis=-1)) / unit
   flow[seen == _EMPTY] = 0.0
   owner = np.append(owner, _EMPTY)

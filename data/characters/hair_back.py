@@ -30,7 +30,8 @@ def back_ops(identity: Identity, palette: Palette) -> list[Op]:
 def _skull(identity: Identity, palette: Palette) -> list[Op]:
   """Hair on the back of the head, seen when the head nods or tilts."""
   arc = dome(identity.hair.volume)[2:-2]
-  bottom = arc * (0.86, 0.0) + (0, 34)
+  nape = 36 - 30 * (arc[:, 0] / arc[-1, 0]) ** 2
+  bottom = np.stack([0.88 * arc[:, 0], nape], axis=1)
   grid = geometry.between(arc * 0.985, bottom, 4)
   center = np.array([0.0, -15.0])
 
