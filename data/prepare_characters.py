@@ -1,0 +1,303 @@
+"""Draws a data set of characters in AnimeCeleb's format; can be interrupted.
+
+output_dir/
+  .partial_characters/   work in progress, removed at the end
+  characters/            a tree as `data.anime_tree` reads it
+    manifest.json        counts and how it was made
+
+The unit is the identity: one with a mark under `.partial_characters/done` is
+not drawn again. The tree gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import datetime
+import itertools
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import logging
+
+from data import anime_rows, anime_tree, character_pictures, files, splits
+from data.characters.character import Character
+from data.dataset_writer import tool_version
+from data.layout import MANIFEST_NAME
+
+NAME = 'characters'
+FORMAT_VERSION = '1.0.0'
+PARTIAL_NAME = '.partial_characters'
+
+Progress = Callable[[str, int, int], None]
+
+
+def tree_dir(output_dir: str | os.PathLike) -> pathlib.Path:
+  """Where the finished tree of an output folder is."""
+  return pathlib.Path(output_dir, NAME)
+
+
+def prepare_characters(
+  output_dir: str | os.PathLike,
+  *,
+  num_identities: int,
+  frames_per_identity: int = 100,
+  size: int = 256,
+  seed: int = 0,
+  first_seed: int = 0,
+  test_fraction: float = 0.08,
+  num_processes: int = 1,
+  overwrite: bool = False,
+  progress: Progress | None = None,
+) -> dict[str, Any]:
+  """Draws characters in random poses, with their pose numbers.
+
+  Every expression is drawn twice, with the head straight and turned, and has
+  one row in the CSV, with the angles of the turned one. A reader that looks
+  into one of the two folders only finds a picture for every row.
+
+  Killed at any point and started again, it ends with the same files.
+
+  Args:
+    output_dir: where `characters` shall be.
+    num_identities: characters; their seeds count up from `first_seed`.
+    frames_per_identity: pictures of each, half frontal and half rotated; even.
+      AnimeCeleb has 20 or 100.
+    size: height and width of the pictures in pixels.
+    seed: of the poses, 0 or more.
+    first_seed: seed of the first character, 0 or more.
+    test_fraction: share of identities to test on, in [0, 1); of two or more,
+      at least one is tested on unless it is 0. AnimeCeleb has 0.08.
+    num_processes: processes that draw.
+    overwrite: whether a finished data set may be replaced.
+    progress: called with phase (`draw`), identities done, identities in all.
+
+  Returns:
+    The manifest, as stored in `manifest.json`.
+
+  Raises:
+    ValueError: on wrong options, all named at once.
+    FileExistsError: if a finished data set, or something else, is there.
+    OSError: if the output cannot be written.
+  """
+  started = datetime.datetime.now(datetime.UTC)
+  options = {
+    'num_identities': num_identities,
+    'frames_per_identity': frames_per_identity,
+    'size': size,
+    'seed': seed,
+    'first_seed': first_seed,
+    'test_fraction': test_fraction,
+  }
+  _check_options(**options, num_processes=num_processes)
+  _claim_output(output_dir, overwrite=overwrite)
+  jobs = _make_jobs(output_dir, options)
+  _clear_stage(output_dir, jobs)
+  num_bytes = 0
+  for count, drawn in enumerate(_draw_all(jobs, num_processes), 1):
+    num_bytes += drawn
+    if progress:
+      progress('draw', count, num_identities)
+  stage = pathlib.Path(output_dir, PARTIAL_NAME, NAME)
+  counts = _write_tables(stage, jobs, test_fraction)
+  seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
+  manifest = {
+    'format': NAME,
+    'format_version': FORMAT_VERSION,
+    'tool_version': tool_version(),
+    'created': started.isoformat(timespec='seconds'),
+    'seconds': round(seconds, 1),
+    'source': {'kind': 'characters', **options},
+    'splits': counts,
+    'num_bytes': num_bytes,
+  }
+  files.write_json(stage / MANIFEST_NAME, manifest)
+  _publish(output_dir)
+  logging.info('Wrote %s: %s', tree_dir(output_dir), counts)
+  return manifest
+
+
+def _check_options(
+  *,
+  num_identities: int,
+  frames_per_identity: int,
+  size: int,
+  seed: int,
+  first_seed: int,
+  test_fraction: float,
+  num_processes: int,
+) -> None:
+  problems = []
+  for name, value, least in (
+    ('num_identities', num_identities, 1),
+    ('frames_per_identity', frames_per_identity, 2),
+    ('seed', seed, 0),
+    ('first_seed', first_seed, 0),
+    ('num_processes', num_processes, 1),
+  ):
+    if value < least:
+      problems.append(f'{name} is {value}, wanted at least {least}')
+  if frames_per_identity % 2:
+    problems.append(
+      f'frames_per_identity is {frames_per_identity}, wanted an even number: '
+      'half of the frames are frontal'
+    )
+  if not 0 <= test_fraction < 1:
+    problems.append(f'test_fraction is {test_fraction}, wanted [0, 1)')
+  try:
+    Character.from_seed(0, size)
+  except ValueError as error:
+    problems.append(str(error))
+  if problems:
+    raise ValueError('; '.join(problems))
+
+
+def _claim_output(output_dir: str | os.PathLike, *, overwrite: bool) -> None:
+  """Checks, before any work, that the tree may be written here."""
+  final = tree_dir(output_dir)
+  partial = pathlib.Path(output_dir, PARTIAL_NAME)
+  try:
+    refusal = _refusal(final, overwrite)
+    if not refusal:
+      partial.mkdir(parents=True, exist_ok=True)
+      with files.atomic_writer(partial / 'probe'):
+        pass
+      (partial / 'probe').unlink()
+  except PermissionError as error:
+    raise PermissionError(
+      f'{output_dir}: cannot write here; choose another output folder'
+    ) from error
+  except (FileExistsError, NotADirectoryError) as error:
+    raise NotADirectoryError(
+      f'{output_dir}: a file is in the way of this folder; choose another'
+    ) from error
+  if refusal:
+    raise FileExistsError(f'{final}: {refusal}')
+
+
+def _refusal(final: pathlib.Path, overwrite: bool) -> str:
+  """Why what is there may not be replaced; empty if there is nothing."""
+  if not final.exists():
+    return ''
+  if not _is_ours(final):
+    return (
+      'something else is here already, and is left alone; choose another '
+      'output folder'
+    )
+  if not overwrite:
+    return (
+      'a finished data set is here already; use --overwrite to replace it, '
+      'or choose another output folder'
+    )
+  return ''
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+  try:
+    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
+  except (OSError, ValueError):
+    return False
+  return isinstance(manifest, dict) and manifest.get('format') == NAME
+
+
+def _make_jobs(
+  output_dir: str | os.PathLike, options: Mapping[str, Any]
+) -> list[character_pictures.IdentityJob]:
+  partial = pathlib.Path(output_dir, PARTIAL_NAME)
+  first = options['first_seed']
+  return [
+    character_pictures.IdentityJob(
+      tree=os.fspath(partial / NAME),
+      mark=os.fspath(partial / 'done' / f'{identity}.json'),
+      identity=identity,
+      expressions=options['frames_per_identity'] // len(anime_rows.KINDS),
+      size=options['size'],
+      seed=options['seed'],
+    )
+    for identity in range(first, first + options['num_identities'])
+  ]
+
+
+def _clear_stage(
+  output_dir: str | os.PathLike,
+  jobs: Sequence[character_pictures.IdentityJob],
+) -> None:
+  """Removes what an interrupted run left and this one does not want."""
+  stage = pathlib.Path(output_dir, PARTIAL_NAME, NAME)
+  stage.mkdir(exist_ok=True)
+  stage.with_name('done').mkdir(exist_ok=True)
+  wanted = {job.name for job in jobs}
+  for mark in stage.with_name('done').iterdir():
+    if mark.stem not in wanted:
+      mark.unlink()
+  patterns = ('basis/*', *(f'{kind}/*/*' for kind in anime_rows.KINDS))
+  for folder in [f for pattern in patterns for f in stage.glob(pattern)]:
+    if folder.name not in wanted:
+      shutil.rmtree(folder)
+      with contextlib.suppress(OSError):
+        folder.parent.rmdir()  # If that was the last of its cluster.
+  for path in stage.iterdir():
+    if path.is_file():
+      path.unlink()
+
+
+def _draw_all(
+  jobs: Sequence[character_pictures.IdentityJob], num_processes: int
+) -> Iterator[int]:
+  """Bytes of the pictures of every identity, in the order of `jobs`."""
+  if num_processes == 1:
+    yield from map(character_pictures.draw_identity, jobs)
+    return
+  # A forked process would inherit JAX's threads, which deadlocks.
+  context = multiprocessing.get_context('spawn')
+  pool = concurrent.futures.ProcessPoolExecutor(num_processes, context)
+  try:
+    yield from pool.map(character_pictures.draw_identity, jobs)
+  finally:
+    pool.shutdown(cancel_futures=True)
+
+
+def _write_tables(
+  stage: pathlib.Path,
+  jobs: Sequence[character_pictures.IdentityJob],
+  test_fraction: float,
+) -> dict[str, dict[str, int]]:
+  """Writes the CSV and the lists; returns the counts of each split."""
+  rows = itertools.chain.from_iterable(job.rows() for job in jobs)
+  anime_rows.write_csv(stage, rows)
+  names = [job.name for job in jobs]
+  test = splits.validation_identities(names, test_fraction)
+  members = {
+    'train': [name for name in names if name not in test],
+    'test': [name for name in names if name in test],
+  }
+  anime_tree.write_identity_list(
+    stage / anime_tree.TRAIN_LIST_NAME, members['train']
+  )
+  anime_tree.write_identity_list(
+    stage / anime_tree.TEST_LIST_NAME, members['test']
+  )
+  return {
+    split: {
+      'identities': len(identities),
+      'frames': len(identities) * jobs[0].expressions * len(anime_rows.KINDS),
+    }
+    for split, identities in members.items()
+  }
+
+
+def _publish(output_dir: str | os.PathLike) -> None:
+  """Moves the tree to its name; whatever was there goes after that."""
+  final = tree_dir(output_dir)
+  partial = pathlib.Path(output_dir, PARTIAL_NAME)
+  if final.exists():
+    replaced = partial / 'replaced'
+    shutil.rmtree(replaced, ignore_errors=True)
+    os.rename(final, replaced)
+  os.rename(partial / NAME, final)
+  shutil.rmtree(partial, ignore_errors=True)
