@@ -25,7 +25,7 @@ def bun_ops(identity: Identity, palette: Palette) -> list[Op]:
       center = (at[0] + dx, at[1] + dy)
       return geometry.ellipse(center, (radius, 0.94 * radius), 15)
 
-    ops.append(make_patch(disc(17.6), tone.line, -6.0, surface=False))
+    ops.append(make_patch(disc(17.6), tone.line, -6.0))
     ops.append(make_patch(disc(16.0), tone.base, -6.0))
     angle = np.linspace(-0.3, 0.75, 9) * np.pi
     rim = np.stack([np.cos(angle), np.sin(angle)], 1)
