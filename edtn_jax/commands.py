@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 
@@ -79,9 +80,9 @@ def export(workdir: str, output: str, step: int = -1) -> int:
 
 
 def reenact(
-  driving: str,
-  workdir: str,
   output: str,
+  driving: str = '',
+  workdir: str = '',
   step: int = -1,
   frames: str = '',
   face: str = '',
@@ -100,13 +101,15 @@ def reenact(
   gif: bool = True,
   gif_every: int = 2,
   gif_max_frames: int = 120,
+  puppet: str = '',
+  pose: str = '',
 ) -> int:
   """Drive an anime pose by face codes: pose vectors and a GIF.
 
   Args:
+    output: directory for the results
     driving: folder of DECA .mat files, prepared data set, or .npz
     workdir: run of "edtn train" or "edtn convert"
-    output: directory for the results
     step: checkpoint step; -1 takes the newest
     frames: directory of driving frames to show beside the meshes
     face: FLAME file to draw with; empty takes the one of the run
@@ -125,7 +128,17 @@ def reenact(
     gif: whether to draw the GIF
     gif_every: draw one frame in so many
     gif_max_frames: stop drawing after so many pictures
+    puppet: seed of an anime character to drive in the GIF, e.g. 7
+    pose: instead of driving, draw the puppet in one pose, such as
+      mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
   """
+  if pose:
+    from edtn_jax.pose_run import pose_run
+
+    _require(reenact, puppet=puppet)
+    print(pose_run(output, puppet=puppet, pose=pose))
+    return 0
+  _require(reenact, driving=driving, workdir=workdir)
   from edtn_jax.reenact import ReenactOptions
   from edtn_jax.reenact_run import reenact_run
 
@@ -154,6 +167,7 @@ def reenact(
     pose_adapter=pose_adapter,
     clip=clip or None,
     split=split or None,
+    puppet=puppet,
   )
   print(f'{summary["frames"]} frames -> {output}: {summary["files"]}')
   return 0
@@ -236,6 +250,7 @@ def demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
+  puppet: str = '5',
 ) -> int:
   """Train on procedural codes, evaluate, reenact, write a report.
 
@@ -247,6 +262,7 @@ def demo(
     frames: directory of driving frames to show beside the meshes
     num_steps: training steps; 0 takes the demo's own number
     seed: of data and training
+    puppet: seed of the anime character that is driven
   """
   from edtn_jax.demo import run_demo
 
@@ -258,6 +274,7 @@ def demo(
     frames=frames,
     num_steps=num_steps,
     seed=seed,
+    puppet=puppet,
   )
   if report is None:
     print('Stopped by a signal and saved; the same command continues.')
@@ -275,6 +292,14 @@ COMMANDS = {
   'convert': convert,
   'demo': demo,
 }
+
+
+def _require(command: Callable[..., int], **values: str) -> None:
+  missing = [f'--{name}=...' for name, value in values.items() if not value]
+  if missing:
+    raise ValueError(
+      f'needs {" and ".join(missing)}; see: edtn {command.__name__} --help'
+    )
 
 
 def _step(step: int) -> int | None:

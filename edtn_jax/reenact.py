@@ -22,7 +22,7 @@ from data import codes, files, pose_vector
 from edtn_jax import reenact_summary as summary_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.meshes import MeshScene
-from edtn_jax.pictures.storyboard import FramePicture, Storyboard
+from edtn_jax.pictures.storyboard import FramePicture, Puppet, Storyboard
 from edtn_jax.pose_files import CSV_NAME, NPZ_NAME, open_pose_files
 from edtn_jax.signal import pose
 from edtn_jax.signal.neutral import Neutral, NeutralFinder
@@ -135,6 +135,7 @@ def reenact(
   options: ReenactOptions | None = None,
   scene: MeshScene | None = None,
   frame_picture: FramePicture | None = None,
+  puppet: Puppet | None = None,
 ) -> dict[str, Any]:
   """Turns a driver into pose vectors, on disk and in a GIF.
 
@@ -153,6 +154,8 @@ def reenact(
     scene: draws the meshes of the GIF; without it the GIF shows only bars.
     frame_picture: gives the driving frame for a frame name, or None; such as
       `pictures.frames.FrameFolder`.
+    puppet: draws the character that is driven, from a pose vector [20], such
+      as `pictures.puppet.make_puppet`.
 
   Returns:
     The summary, as in `summary.json`: frames, skipped frames, statistics a
@@ -181,7 +184,7 @@ def reenact(
     board = None
     if options.gif:
       board = stack.enter_context(
-        _storyboard(output_dir, options, scene, frame_picture)
+        _storyboard(output_dir, options, scene, frame_picture, puppet)
       )
     for chunk in clock.each('read', _one_clip(driver)):
       with clock('translate'):
@@ -221,12 +224,15 @@ def reenact(
   return summary
 
 
-def _storyboard(output_dir, options, scene, frame_picture) -> Storyboard:
+def _storyboard(
+  output_dir, options, scene, frame_picture, puppet
+) -> Storyboard:
   return Storyboard(
     output_dir / GIF_NAME,
     frame_rate=options.fps,
     scene=scene,
     frame_picture=frame_picture,
+    puppet=puppet,
     every=options.gif_every,
     max_frames=options.gif_max_frames,
     size=options.panel_size,

@@ -14,6 +14,7 @@ from edtn_jax import checkpoints, faces
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
+from edtn_jax.pictures.puppet import make_puppet
 from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.pose_adapter import load_pose_adapter
@@ -32,6 +33,7 @@ def reenact_run(
   pose_adapter: str = '',
   clip: str | None = None,
   split: str | None = None,
+  puppet: str = '',
 ) -> dict[str, Any]:
   """Drives an anime pose by recorded codes.
 
@@ -47,6 +49,7 @@ def reenact_run(
     pose_adapter: .npy to use instead of the checkpoint's adapter, or ''.
     clip: clip name in a data set.
     split: split of a data set.
+    puppet: seed of an anime character to drive in the GIF, or ''.
 
   Returns:
     The summary, see `edtn_jax.reenact.reenact`.
@@ -68,6 +71,7 @@ def reenact_run(
     )
   translate = make_translate(found)
   pictures = FrameFolder(frames) if frames else None
+  character = make_puppet(puppet, options.panel_size) if puppet else None
   scene = None
   if options.gif:
     scene = _scene(found, face, landmarks, pose_adapter, options.panel_size)
@@ -78,6 +82,7 @@ def reenact_run(
     options=options,
     scene=scene,
     frame_picture=pictures,
+    puppet=character,
   )
 
 

@@ -38,6 +38,7 @@ def run_demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
+  puppet: str = '5',
 ) -> pathlib.Path | None:
   """Runs the whole chain once and writes `report.html`.
 
@@ -52,6 +53,7 @@ def run_demo(
     frames: directory of driving frames, or ''.
     num_steps: training steps; 0 takes the demo config's.
     seed: of data and training.
+    puppet: seed of the anime character that is driven.
 
   Returns:
     Path of the report; None if a signal ended training early, in which case
@@ -63,7 +65,7 @@ def run_demo(
   _check(driving, weights, pose_adapter, frames)
   output = pathlib.Path(output)
   if driving:
-    return _drive(output, driving, weights, pose_adapter, frames)
+    return _drive(output, driving, weights, pose_adapter, frames, puppet)
   config = edtn_config.get_config('demo')
   config.seed = config.data.procedural_seed = seed
   config.train.num_steps = num_steps or config.train.num_steps
@@ -86,6 +88,7 @@ def run_demo(
       workdir,
       output / 'reenactment',
       options=ReenactOptions(),
+      puppet=puppet,
     )
   with _timed(times, 'report'):
     return demo_report(
@@ -100,7 +103,9 @@ def run_demo(
     )
 
 
-def _drive(output, driving, weights, pose_adapter, frames) -> pathlib.Path:
+def _drive(
+  output, driving, weights, pose_adapter, frames, puppet
+) -> pathlib.Path:
   """Released weights on real codes."""
   workdir = output / f'released_{_digest(weights, pose_adapter)}'
   if not (workdir / 'config.json').exists():
@@ -118,6 +123,7 @@ def _drive(output, driving, weights, pose_adapter, frames) -> pathlib.Path:
       output / 'reenactment',
       options=ReenactOptions(),
       frames=frames,
+      puppet=puppet,
     )
   found = checkpoints.load_checkpoint(workdir)
   face = faces.load_face(found.config.face, found.constants['pose_adapter'])

@@ -15,12 +15,15 @@ from edtn_jax.pictures.gif import GifWriter
 from edtn_jax.pictures.meshes import MeshScene
 
 FramePicture = collections.abc.Callable[[str], 'panels.Picture | None']
+# Draws an anime character in a pose, [20] float.
+Puppet = collections.abc.Callable[[np.ndarray], 'panels.Picture']
 
 TITLES = {
   'frame': 'driving frame',
   'driving': 'driving mesh',
   'approximate': 'driving mesh (approximate)',
   'predicted': 'anime pose on the mesh',
+  'puppet': 'anime character',
   'bars': 'anime pose',
 }
 
@@ -41,6 +44,7 @@ class Storyboard:
     frame_rate: float,
     scene: MeshScene | None = None,
     frame_picture: FramePicture | None = None,
+    puppet: Puppet | None = None,
     every: int = 2,
     max_frames: int = 120,
     size: int = 240,
@@ -54,12 +58,14 @@ class Storyboard:
         must have the side `size`.
       frame_picture: gives the driving frame of a frame name; left out when
         None.
+      puppet: draws the character that is driven; left out when None.
       every: take one frame in so many.
       max_frames: stop after so many pictures.
       size: height of the panels, pixels.
     """
     self._scene = scene
     self._frame_picture = frame_picture
+    self._puppet = puppet
     self._every = every
     self._max_frames = max_frames
     self._size = size
@@ -70,6 +76,7 @@ class Storyboard:
     if scene:
       driving = 'approximate' if scene.is_approximate else 'driving'
       shown += [driving, 'predicted']
+    shown += ['puppet'] if puppet else []
     self.titles = [TITLES[name] for name in [*shown, 'bars']]
 
   def __enter__(self) -> Storyboard:
@@ -106,6 +113,9 @@ class Storyboard:
     if not len(chosen):
       return
     columns = [[self._bars(poses[i]) for i in chosen]]
+    if self._puppet:
+      drawn = [self._puppet(poses[i]) for i in chosen]
+      columns.insert(0, [panels.fit_square(p, self._size) for p in drawn])
     if self._scene:
       count = pose_vector.NUM_COEFFICIENTS
       meshes = [
