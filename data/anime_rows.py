@@ -179,15 +179,31 @@ def _parse_row(cells: list[str], offset: int, width: int) -> PoseRow | str:
     return f'malformed row: {len(cells)} cells, wanted {width}'
   identity, cluster, name, *numbers = cells[offset : offset + len(HEADER)]
   problems = _name_problems(identity, cluster, name)
-  pose = []
-  for number, cell in zip(pose_vector.POSE_NUMBERS, numbers, strict=True):
-    value, problem = _parse_number(number, cell)
-    pose.append(value)
-    if problem:
-      problems.append(problem)
+  pose, number_problems = _parse_pose(numbers)
+  problems += number_problems
   if problems:
     return '; '.join(problems)
-  return PoseRow(identity, cluster, name, tuple(pose))
+  return PoseRow(identity, cluster, name, pose)
+
+
+def _parse_pose(cells: list[str]) -> tuple[tuple[float, ...], list[str]]:
+  """The pose numbers and everything that is wrong with them."""
+  # Nearly all rows are good, and AnimeCeleb has over a million.
+  try:
+    pose = tuple(map(float, cells))
+  except ValueError:
+    pose = (np.nan,)
+  count = pose_vector.NUM_COEFFICIENTS
+  if all(0 <= value <= 1 for value in pose[:count]) and all(
+    -_LARGEST_ANGLE <= value <= _LARGEST_ANGLE for value in pose[count:]
+  ):
+    return pose, []
+  parsed = [
+    _parse_number(number, cell)
+    for number, cell in zip(pose_vector.POSE_NUMBERS, cells, strict=True)
+  ]
+  problems = [problem for _, problem in parsed if problem]
+  return tuple(value for value, _ in parsed), problems
 
 
 def _name_problems(identity: str, cluster: str, name: str) -> list[str]:
@@ -197,9 +213,8 @@ def _name_problems(identity: str, cluster: str, name: str) -> list[str]:
     if not cell
   ]
   # A name from a file must not lead out of the tree.
-  if '\\' in name or any(
-    part in ('', '.', '..') for part in f'{cluster or 0}/{name}'.split('/')
-  ):
+  parts = f'{cluster or 0}/{name}'.split('/')
+  if '\\' in name or not {'', '.', '..'}.isdisjoint(parts):
     return [*problems, f'png name {name!r} is no name of a file in the tree']
   try:
     folder_of(name)
