@@ -250,7 +250,7 @@ def demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
-  puppet: str = '5',
+  puppet: str = '27',
 ) -> int:
   """Train on procedural codes, evaluate, reenact, write a report.
 

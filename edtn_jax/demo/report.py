@@ -90,7 +90,7 @@ def demo_report(
   """
   metrics = evaluation['metrics']
   data = ReportData(
-    title='A face drives an anime pose',
+    title='A face drives an anime character',
     introduction=(
       'No download, no pairs: people, face codes and head model are made by '
       'code. The network learnt to say in 17 anime coefficients what it sees '
@@ -98,13 +98,14 @@ def demo_report(
     ),
     gif=output / _REENACTMENT / GIF_NAME,
     gif_caption=(
-      'Left: the face of a person the network has never seen. Middle: the '
-      'anime pose it chose, carried back to the mesh. Right: that pose.'
+      'From left: the face of a person the network has never seen; the anime '
+      'pose it chose, carried back to the mesh; a character drawn by code in '
+      'that pose; the pose itself.'
     ),
     observations=(
       'The eyelids close together: a blink blinks, one frame after the other.',
-      'The mouth opens by the jaw on the left and by an expression on the '
-      'right: the network translates one into the other.',
+      'The person opens the mouth by the jaw, the anime pose by an expression: '
+      'the network translates one into the other.',
       f'The person’s resting face was read off {len(summary["neutral_frames"])}'
       f' calm frames of {summary["frames"]} and taken off; without this, its '
       'offset would sit in every frame.',
@@ -129,6 +130,12 @@ def demo_report(
         'Sweep the weight of the vertex loss',
         'python -m launch.sweep --config=configs/edtn.py '
         '--workdir=runs/lambda_ver',
+      ),
+      (
+        'Drive another character, or look at one in every pose',
+        f'edtn reenact --driving={output}/driver.npz --workdir={workdir} '
+        '--puppet=8 --output=out\n'
+        'edtn reenact --puppet=8 --pose=sweep --output=out',
       ),
       (
         'Use real DECA codes with the released weights',
@@ -160,7 +167,7 @@ def driving_report(
     Path of the HTML file.
   """
   data = ReportData(
-    title='A real face drives an anime pose',
+    title='A real face drives an anime character',
     introduction=(
       'Face codes of a real video, translated by the released network.'
     ),

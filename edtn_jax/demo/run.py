@@ -38,7 +38,7 @@ def run_demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
-  puppet: str = '5',
+  puppet: str = '27',
 ) -> pathlib.Path | None:
   """Runs the whole chain once and writes `report.html`.
 
