@@ -211,6 +211,16 @@ def test_a_tree_without_a_usable_frame_is_an_error(tmp_path):
     anime_tree.read_picture(tmp_path / 'none.png')
 
 
+def test_pictures_are_put_on_white():
+  colors = [[10, 20, 30, 0], [10, 20, 30, 255], [0, 100, 255, 51]]
+  white = anime_tree.on_white(np.array([colors], np.uint8))
+  assert white.dtype == np.uint8
+  # 0.8 * 255 = 204; 0.2 * 100 + 204 = 224.
+  np.testing.assert_array_equal(
+    white, [[[255] * 3, [10, 20, 30], [204, 224, 255]]]
+  )
+
+
 def test_identity_lists(tmp_path):
   path = tmp_path / anime_tree.TRAIN_LIST_NAME
   anime_tree.write_identity_list(path, ['0', '12'])
