@@ -77,8 +77,9 @@ def _base() -> ml_collections.ConfigDict:
   face.landmarks = ''  # its landmark embedding(s), comma-separated
   face.pose_adapter = 'fit'  # or a [17, 50] .npy
   face.adapter_penalty = 1e-3
-  # Whose expression numbers the codes are: 'procedural', or 'flame' (DECA).
-  face.expression_space = 'procedural'
+  # Whose expression numbers the codes are: 'procedural', 'flame' (DECA), or
+  # 'auto': FLAME's where the model is a file.
+  face.expression_space = 'auto'
 
   config.loss = loss = ml_collections.ConfigDict()
   loss.reading = 'paper'

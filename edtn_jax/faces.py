@@ -20,7 +20,8 @@ FIT = 'fit'
 # Damps the directions in which the released adapter's rows nearly coincide
 # (singular values 31 to 0.18): undamped, real codes tear the mouth.
 _RIDGE = 0.026
-EXPRESSION_SPACES = (PROCEDURAL_SPACE, FLAME_SPACE)
+AUTO = 'auto'
+EXPRESSION_SPACES = (AUTO, PROCEDURAL_SPACE, FLAME_SPACE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,21 @@ class Face:
   description: str
   shown_assets: FlameAssets | None = None
   shown_adapter: np.ndarray | None = None
+
+
+def expression_space(config: ml_collections.ConfigDict) -> str:
+  """Whose expression numbers a `face` section speaks of.
+
+  Args:
+    config: the `face` section. `expression_space` `auto` means: the
+      procedural head's own, or FLAME's where `model` is a file.
+
+  Returns:
+    `procedural` or `flame`.
+  """
+  if config.expression_space != AUTO:
+    return config.expression_space
+  return PROCEDURAL_SPACE if config.model == PROCEDURAL else FLAME_SPACE
 
 
 def load_face(
@@ -79,14 +95,15 @@ def load_face(
   assets = load_flame(config.model, paths)
   if pose_adapter is None:
     pose_adapter = _adapter(config, assets)
-  return Face(assets, pose_adapter, FLAME_SPACE, f'FLAME file {config.model}')
+  space = expression_space(config)
+  return Face(assets, pose_adapter, space, f'FLAME file {config.model}')
 
 
 def _procedural_face(config, pose_adapter) -> Face:
   from flame_jax.procedural import align_expression_basis, procedural_head
 
   assets = procedural_head()
-  if config.expression_space == PROCEDURAL_SPACE:
+  if expression_space(config) == PROCEDURAL_SPACE:
     if pose_adapter is None:
       pose_adapter = _adapter(config, assets)
     return Face(assets, pose_adapter, PROCEDURAL_SPACE, 'procedural head')

@@ -133,7 +133,6 @@ def fit_adapter_run(
   config.adapter_penalty = penalty
   if face:
     config.model, config.landmarks = face, landmarks
-    config.expression_space = faces.FLAME_SPACE
   loaded = faces.load_face(config)
   sheet = expression_sheet(face_scene(loaded, 192))
   output.parent.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def reenact_run(
   options.validate()
   found = checkpoints.load_checkpoint(workdir, step=step)
   driver = open_driver(driving, split=split, clip=clip)
-  space = found.config.face.expression_space
+  space = faces.expression_space(found.config.face)
   if driver.expression_space != space:
     raise ReenactError(
       f'{driving} holds {driver.expression_space!r} codes, the network in '
@@ -100,7 +100,7 @@ def _scene(
   adapter = found.constants.get('pose_adapter')
   if pose_adapter:
     adapter = load_pose_adapter(pose_adapter)
-  if adapter is None and config.expression_space == FLAME_SPACE:
+  if adapter is None and faces.expression_space(config) == FLAME_SPACE:
     logging.warning(
       'No meshes in the GIF: this checkpoint carries no pose adapter. Give '
       '--pose_adapter=MATRIX.npy, or convert with it.'

@@ -18,10 +18,11 @@ from flame_jax import save_flame
 from flame_jax.procedural import procedural_head
 
 
-def make_run(workdir, *, space='procedural', adapter=None):
+def make_run(workdir, *, space='auto', model='procedural', adapter=None):
   """A run with random parameters, as training leaves it."""
   config = edtn.get_config('tiny')
   config.face.expression_space = space
+  config.face.model = model
   model = build_translator(config.model)
   params = model.init(jax.random.key(0), np.zeros((1, 50)), np.zeros((1, 3)))[
     'params'
@@ -80,6 +81,25 @@ def test_codes_of_another_face_model_are_refused(tmp_path, driver):
   with pytest.raises(ReenactError, match='mean different things'):
     reenact_run(driver, run, tmp_path / 'out', options=ReenactOptions())
   assert not (tmp_path / 'out').exists()
+
+
+def test_run_on_a_model_file_reads_flame_codes(tmp_path, driver):
+  save_flame(tmp_path / 'head.npz', procedural_head())
+  run = make_run(
+    tmp_path / 'run',
+    model=str(tmp_path / 'head.npz'),
+    adapter=faces.procedural_adapter(),
+  )
+  summary = reenact_run(
+    driver, run, tmp_path / 'out', options=ReenactOptions(neutral='none')
+  )
+  assert summary['frames'] == 5
+  face = edtn.get_config().face
+  assert faces.expression_space(face) == 'procedural'
+  face.model = 'head.npz'
+  assert faces.expression_space(face) == 'flame'
+  face.expression_space = 'procedural'
+  assert faces.expression_space(face) == 'procedural'
 
 
 def test_flame_codes_without_an_adapter_give_poses_but_no_meshes(
