@@ -15,7 +15,6 @@ import concurrent.futures
 import contextlib
 import datetime
 import itertools
-import json
 import multiprocessing
 import os
 import pathlib
@@ -25,21 +24,31 @@ from typing import Any
 
 from absl import logging
 
-from data import anime_rows, anime_tree, character_pictures, files, splits
+from data import (
+  anime_rows,
+  anime_tree,
+  character_pictures,
+  files,
+  output_folder,
+  splits,
+)
 from data.characters.character import Character
 from data.dataset_writer import tool_version
 from data.layout import MANIFEST_NAME
 
 NAME = 'characters'
 FORMAT_VERSION = '1.0.0'
-PARTIAL_NAME = '.partial_characters'
 
 Progress = Callable[[str, int, int], None]
 
 
 def tree_dir(output_dir: str | os.PathLike) -> pathlib.Path:
   """Where the finished tree of an output folder is."""
-  return pathlib.Path(output_dir, NAME)
+  return _folder(output_dir).final
+
+
+def _folder(output_dir: str | os.PathLike) -> output_folder.OutputFolder:
+  return output_folder.OutputFolder(pathlib.Path(output_dir), NAME, NAME)
 
 
 def prepare_characters(
@@ -95,15 +104,16 @@ def prepare_characters(
     'test_fraction': test_fraction,
   }
   _check_options(**options, num_processes=num_processes)
-  _claim_output(output_dir, overwrite=overwrite)
-  jobs = _make_jobs(output_dir, options)
-  _clear_stage(output_dir, jobs)
+  folder = _folder(output_dir)
+  folder.claim(overwrite=overwrite)
+  jobs = _make_jobs(folder.partial, options)
+  _clear_stage(folder.partial, jobs)
   num_bytes = 0
   for count, drawn in enumerate(_draw_all(jobs, num_processes), 1):
     num_bytes += drawn
     if progress:
       progress('draw', count, num_identities)
-  stage = pathlib.Path(output_dir, PARTIAL_NAME, NAME)
+  stage = folder.partial / NAME
   counts = _write_tables(stage, jobs, test_fraction)
   seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
   manifest = {
@@ -117,8 +127,8 @@ def prepare_characters(
     'num_bytes': num_bytes,
   }
   files.write_json(stage / MANIFEST_NAME, manifest)
-  _publish(output_dir)
-  logging.info('Wrote %s: %s', tree_dir(output_dir), counts)
+  folder.publish(stage)
+  logging.info('Wrote %s: %s', folder.final, counts)
   return manifest
 
 
@@ -157,58 +167,9 @@ def _check_options(
     raise ValueError('; '.join(problems))
 
 
-def _claim_output(output_dir: str | os.PathLike, *, overwrite: bool) -> None:
-  """Checks, before any work, that the tree may be written here."""
-  final = tree_dir(output_dir)
-  partial = pathlib.Path(output_dir, PARTIAL_NAME)
-  try:
-    refusal = _refusal(final, overwrite)
-    if not refusal:
-      partial.mkdir(parents=True, exist_ok=True)
-      with files.atomic_writer(partial / 'probe'):
-        pass
-      (partial / 'probe').unlink()
-  except PermissionError as error:
-    raise PermissionError(
-      f'{output_dir}: cannot write here; choose another output folder'
-    ) from error
-  except (FileExistsError, NotADirectoryError) as error:
-    raise NotADirectoryError(
-      f'{output_dir}: a file is in the way of this folder; choose another'
-    ) from error
-  if refusal:
-    raise FileExistsError(f'{final}: {refusal}')
-
-
-def _refusal(final: pathlib.Path, overwrite: bool) -> str:
-  """Why what is there may not be replaced; empty if there is nothing."""
-  if not final.exists():
-    return ''
-  if not _is_ours(final):
-    return (
-      'something else is here already, and is left alone; choose another '
-      'output folder'
-    )
-  if not overwrite:
-    return (
-      'a finished data set is here already; use --overwrite to replace it, '
-      'or choose another output folder'
-    )
-  return ''
-
-
-def _is_ours(folder: pathlib.Path) -> bool:
-  try:
-    manifest = json.loads((folder / MANIFEST_NAME).read_bytes())
-  except (OSError, ValueError):
-    return False
-  return isinstance(manifest, dict) and manifest.get('format') == NAME
-
-
 def _make_jobs(
-  output_dir: str | os.PathLike, options: Mapping[str, Any]
+  partial: pathlib.Path, options: Mapping[str, Any]
 ) -> list[character_pictures.IdentityJob]:
-  partial = pathlib.Path(output_dir, PARTIAL_NAME)
   first = options['first_seed']
   return [
     character_pictures.IdentityJob(
@@ -224,15 +185,16 @@ def _make_jobs(
 
 
 def _clear_stage(
-  output_dir: str | os.PathLike,
+  partial: pathlib.Path,
   jobs: Sequence[character_pictures.IdentityJob],
 ) -> None:
   """Removes what an interrupted run left and this one does not want."""
-  stage = pathlib.Path(output_dir, PARTIAL_NAME, NAME)
+  stage = partial / NAME
   stage.mkdir(exist_ok=True)
-  stage.with_name('done').mkdir(exist_ok=True)
+  marks = partial / 'done'
+  marks.mkdir(exist_ok=True)
   wanted = {job.name for job in jobs}
-  for mark in stage.with_name('done').iterdir():
+  for mark in marks.iterdir():
     if mark.stem not in wanted:
       mark.unlink()
   patterns = ('basis/*', *(f'{kind}/*/*' for kind in anime_rows.KINDS))
@@ -289,15 +251,3 @@ def _write_tables(
     }
     for split, identities in members.items()
   }
-
-
-def _publish(output_dir: str | os.PathLike) -> None:
-  """Moves the tree to its name; whatever was there goes after that."""
-  final = tree_dir(output_dir)
-  partial = pathlib.Path(output_dir, PARTIAL_NAME)
-  if final.exists():
-    replaced = partial / 'replaced'
-    shutil.rmtree(replaced, ignore_errors=True)
-    os.rename(final, replaced)
-  os.rename(partial / NAME, final)
-  shutil.rmtree(partial, ignore_errors=True)

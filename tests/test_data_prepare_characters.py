@@ -18,6 +18,7 @@ from data import (
 )
 from data.characters.character import Character
 from data.dataset_writer import TIME_KEYS
+from data.output_folder import OutputFolder
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SMALL = {
@@ -105,7 +106,7 @@ def test_splits_are_by_identity_and_cover_all(whole):
     'train': {'identities': len(train), 'frames': 4 * len(train)},
     'test': {'identities': len(test), 'frames': 4 * len(test)},
   }
-  assert not (output / prepare_characters.PARTIAL_NAME).exists()
+  assert not (output / '.partial_characters').exists()
 
 
 def test_two_processes_write_the_same(whole, tmp_path):
@@ -143,13 +144,13 @@ def test_a_killed_process_is_resumed(whole, tmp_path):
     f'p.prepare_characters({os.fspath(tmp_path)!r}, **{SMALL | {"size": 64}})'
   )
   process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
-  marks = tmp_path / prepare_characters.PARTIAL_NAME / 'done'
+  marks = tmp_path / '.partial_characters' / 'done'
   while process.poll() is None and not list(marks.glob('*.json')):
     time.sleep(0.002)
   process.send_signal(signal.SIGKILL)
   process.wait()
   # Left from the other size, which must not show; of a run for more, too.
-  tree = tmp_path / prepare_characters.PARTIAL_NAME / 'characters'
+  tree = tmp_path / '.partial_characters' / 'characters'
   stranger = tree / 'frontal/7/3500'
   stranger.mkdir(parents=True)
   (stranger / '3500_0000.png').touch()
@@ -166,12 +167,12 @@ def test_a_killed_process_is_resumed(whole, tmp_path):
 def test_what_an_earlier_run_left_damaged_is_drawn_again(
   whole, tmp_path, damage, monkeypatch
 ):
-  monkeypatch.setattr(prepare_characters, '_publish', lambda output: None)
+  monkeypatch.setattr(OutputFolder, 'publish', lambda *args: None)
   if damage == 'code':
     monkeypatch.setattr(character_pictures, '_VERSION', 0)
   prepare(tmp_path)
   monkeypatch.undo()
-  partial = tmp_path / prepare_characters.PARTIAL_NAME
+  partial = tmp_path / '.partial_characters'
   picture = partial / 'characters/rotation/1/500/500_0001.png'
   if damage == 'mark':
     (partial / 'done/500.json').write_text('[')
