@@ -217,7 +217,9 @@ def _draw_all(
     return
   # A forked process would inherit JAX's threads, which deadlocks.
   context = multiprocessing.get_context('spawn')
-  pool = concurrent.futures.ProcessPoolExecutor(num_processes, context)
+  pool = concurrent.futures.ProcessPoolExecutor(
+    num_processes, context, initializer=character_pictures.end_with_parent
+  )
   try:
     yield from pool.map(character_pictures.draw_identity, jobs)
   finally:

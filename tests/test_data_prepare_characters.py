@@ -163,6 +163,42 @@ def test_a_killed_process_is_resumed(whole, tmp_path):
   assert not (root / 'frontal/7').exists()
 
 
+def is_running(pid):
+  try:
+    stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
+  except OSError:
+    return False
+  return stat.rpartition(')')[2].split()[0] != 'Z'
+
+
+@pytest.mark.skipif(not os.path.exists('/proc'), reason='needs /proc')
+def test_workers_end_with_a_killed_process(tmp_path):
+  script = tmp_path / 'script.py'
+  script.write_text(
+    'import multiprocessing\n'
+    'from data import prepare_characters as p\n'
+    'def tell(*args):\n'
+    '  children = multiprocessing.active_children()\n'
+    '  print(*(child.pid for child in children), flush=True)\n'
+    'if __name__ == "__main__":\n'
+    f'  p.prepare_characters({os.fspath(tmp_path / "out")!r}, '
+    'num_identities=1000, num_processes=2, frames_per_identity=2, size=64, '
+    'progress=tell)\n'
+  )
+  with subprocess.Popen(
+    [sys.executable, script],
+    stdout=subprocess.PIPE,
+    env={**os.environ, 'PYTHONPATH': os.fspath(ROOT)},
+  ) as process:
+    workers = list(map(int, process.stdout.readline().split()))
+    process.kill()
+  assert workers
+  deadline = time.monotonic() + 30
+  while any(map(is_running, workers)) and time.monotonic() < deadline:
+    time.sleep(0.01)
+  assert not any(map(is_running, workers))
+
+
 @pytest.mark.parametrize('damage', ['picture', 'mark', 'code'])
 def test_what_an_earlier_run_left_damaged_is_drawn_again(
   whole, tmp_path, damage, monkeypatch
