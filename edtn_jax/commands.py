@@ -177,7 +177,10 @@ def prepare(
   output: str,
   input: str = '',
   procedural: int = 0,
+  characters: int = 0,
+  anime: str = '',
   frames_per_identity: int = 50,
+  size: int = 256,
   seed: int = 0,
   validation_fraction: float = 0.02,
   num_processes: int = 1,
@@ -186,16 +189,19 @@ def prepare(
   face: str = '',
   landmarks: str = '',
 ) -> int:
-  """Make a data set (DECA codes, procedural ones), or fit a pose adapter.
+  """Make a data set of codes or anime pictures, or fit a pose adapter.
 
   Args:
     output: data set directory to make, or .npy file of the fitted adapter
     input: VoxCeleb + DECA tree, or any folder of .mat files
-    procedural: instead of an input, so many procedural identities
-    frames_per_identity: of the procedural identities
-    seed: of the procedural identities
+    procedural: instead of an input, so many procedural identities (codes)
+    characters: instead of an input, so many characters drawn by code
+    anime: instead of an input, a tree of pictures in AnimeCeleb's format
+    frames_per_identity: of procedural identities and of characters
+    size: side of the characters' pictures, pixels
+    seed: of procedural identities, and of the characters' poses
     validation_fraction: share of the identities held out
-    num_processes: processes that read
+    num_processes: processes that read or draw
     overwrite: replace a finished data set
     fit_adapter: instead, fit a [17, 50] pose adapter and draw it
     face: FLAME file to fit the adapter to; empty takes the procedural head
@@ -211,7 +217,10 @@ def prepare(
     output,
     input_dir=input,
     procedural=procedural,
+    characters=characters,
+    anime=anime,
     frames_per_identity=frames_per_identity,
+    size=size,
     seed=seed,
     validation_fraction=validation_fraction,
     num_processes=num_processes,

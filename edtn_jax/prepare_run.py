@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 from typing import Any
@@ -10,7 +11,13 @@ import numpy as np
 from absl import logging
 
 from configs import edtn as edtn_config
-from data import files, prepare, procedural_codes
+from data import (
+  files,
+  prepare,
+  prepare_anime_frames,
+  prepare_characters,
+  procedural_codes,
+)
 from edtn_jax import faces
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.expressions import expression_sheet
@@ -22,22 +29,29 @@ def prepare_run(
   *,
   input_dir: str = '',
   procedural: int = 0,
+  characters: int = 0,
+  anime: str = '',
   frames_per_identity: int = 50,
+  size: int = 256,
   seed: int = 0,
   validation_fraction: float = 0.02,
   num_processes: int = 1,
   overwrite: bool = False,
 ) -> dict[str, Any]:
-  """Makes a data set from DECA codes, or from procedural ones.
+  """Makes a data set of codes or of anime pictures, from one source.
 
   Args:
     output: directory to make.
-    input_dir: VoxCeleb + DECA tree or any folder of .mat; or '' with
-    procedural: so many procedural identities instead.
-    frames_per_identity: of procedural identities.
-    seed: of procedural identities.
-    validation_fraction: share of the identities held out, in [0, 1).
-    num_processes: processes that read `input_dir`.
+    input_dir: VoxCeleb + DECA tree or any folder of .mat, or ''.
+    procedural: so many procedural identities (codes), or 0.
+    characters: so many characters drawn by code (pictures), or 0.
+    anime: tree of pictures in AnimeCeleb's format, or ''.
+    frames_per_identity: of procedural identities and of characters.
+    size: side of the characters' pictures, pixels.
+    seed: of procedural identities, and of the characters' poses.
+    validation_fraction: share of the identities held out, in [0, 1); the
+      `test` split of anime pictures.
+    num_processes: processes that read `input_dir` or draw.
     overwrite: replace a finished data set.
 
   Returns:
@@ -45,18 +59,29 @@ def prepare_run(
 
   Raises:
     ConfigError: if arguments contradict each other; nothing is written.
-    Others: see `data.prepare.prepare_codes`.
+    Others: see `data.prepare`, `data.prepare_characters` and
+      `data.prepare_anime_frames`.
   """
-  if bool(input_dir) == bool(procedural):
-    raise ConfigError(
-      [
-        Problem(
-          'input, procedural',
-          (input_dir, procedural),
-          'exactly one must be given',
-          'Use --input=DIR for recorded codes, --procedural=200 for made ones.',
-        )
-      ]
+  _check_source(input_dir, procedural, characters, anime)
+  if characters:
+    return _characters_run(
+      output,
+      num_identities=characters,
+      frames_per_identity=frames_per_identity,
+      size=size,
+      seed=seed,
+      test_fraction=validation_fraction,
+      num_processes=num_processes,
+      overwrite=overwrite,
+    )
+  if anime:
+    return prepare_anime_frames.prepare_anime_frames(
+      anime,
+      output,
+      test_fraction=validation_fraction,
+      num_threads=num_processes,
+      overwrite=overwrite,
+      progress=_log_progress,
     )
   if input_dir:
     return prepare.prepare_codes(
@@ -95,6 +120,58 @@ def prepare_run(
     },
     overwrite=overwrite,
   )
+
+
+def _check_source(
+  input_dir: str, procedural: int, characters: int, anime: str
+) -> None:
+  sources = {
+    'input': input_dir,
+    'procedural': procedural,
+    'characters': characters,
+    'anime': anime,
+  }
+  given = {name: value for name, value in sources.items() if value}
+  if len(given) != 1:
+    raise ConfigError(
+      [
+        Problem(
+          ', '.join(sources),
+          given,
+          'exactly one must be given',
+          'Use --input=DIR for recorded codes, --procedural=200 for made ones, '
+          '--characters=100 for anime pictures, --anime=TREE for your own.',
+        )
+      ]
+    )
+
+
+def _characters_run(
+  output: str | os.PathLike, *, overwrite: bool, **options: Any
+) -> dict[str, Any]:
+  """Draws a tree of pictures and turns it into records.
+
+  A tree that an interrupted call has finished is not drawn again.
+  """
+  tree = prepare_characters.tree_dir(output)
+  if overwrite or not _is_tree_of(tree, options):
+    prepare_characters.prepare_characters(
+      output, overwrite=overwrite, progress=_log_progress, **options
+    )
+  return prepare_anime_frames.prepare_anime_frames(
+    tree, output, overwrite=overwrite, progress=_log_progress
+  )
+
+
+def _is_tree_of(tree: pathlib.Path, options: dict[str, Any]) -> bool:
+  """Whether a finished tree holds what these options would draw."""
+  try:
+    source = json.loads((tree / 'manifest.json').read_text())['source']
+  except (OSError, ValueError, KeyError):
+    return False
+  # The number of processes changes nothing that is drawn.
+  drawn = {k: v for k, v in options.items() if k != 'num_processes'}
+  return all(source.get(key) == value for key, value in drawn.items())
 
 
 def fit_adapter_run(
@@ -165,4 +242,4 @@ def _check_procedural(identities: int, frames: int, fraction: float) -> None:
 
 def _log_progress(phase: str, done: int, total: int) -> None:
   if done == total or done % max(1, total // 20) == 0:
-    logging.info('%s: %d of %d clips', phase, done, total)
+    logging.info('%s: %d of %d', phase, done, total)

@@ -1,5 +1,7 @@
 """Commands from paths: adapters fitted, codes matched to networks."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
@@ -149,3 +151,26 @@ def test_contradicting_sources_are_refused(tmp_path):
     )
   assert len(caught.value.problems) == 3
   assert not (tmp_path / 'set').exists()
+
+
+def test_characters_become_a_tree_and_records(tmp_path):
+  arguments = {'characters': 3, 'frames_per_identity': 4, 'size': 48}
+  manifest = prepare_run(tmp_path / 'set', validation_fraction=0.3, **arguments)
+  counts = manifest['splits']
+  assert {k: v['identities'] for k, v in counts.items()} == {
+    'train': 2,
+    'test': 1,
+  }
+  tree = tmp_path / 'set' / 'characters'
+  assert len(list((tree / 'rotation').rglob('*.png'))) == 6
+  # The tree stands alone: records of it, made again, have the same frames.
+  again = prepare_run(tmp_path / 'other', anime=str(tree))
+  assert again['splits'] == counts
+  # Interrupted between the two: the finished tree is not drawn again.
+  shutil.rmtree(tmp_path / 'set' / 'anime_frames')
+  before = (tree / 'manifest.json').stat().st_mtime_ns
+  third = prepare_run(tmp_path / 'set', validation_fraction=0.3, **arguments)
+  assert third['splits'] == counts
+  assert (tree / 'manifest.json').stat().st_mtime_ns == before
+  with pytest.raises(FileExistsError):
+    prepare_run(tmp_path / 'set', validation_fraction=0.3, **arguments)
