@@ -94,7 +94,7 @@ def demo_report(
     introduction=(
       'No download, no pairs: people, face codes and head model are made by '
       'code. The network learnt to say in 17 anime coefficients what it sees '
-      'in 53 human numbers, by comparing meshes alone.'
+      'in 53 human numbers by comparing meshes, the calmest pose among equals.'
     ),
     gif=output / _REENACTMENT / GIF_NAME,
     gif_caption=(
