@@ -71,4 +71,7 @@ def _validate_optimizer(check: Checker) -> None:
     check.at_least(f'optimizer.{key}', 0)
   for key in ('b1', 'b2'):
     check.at_least(f'optimizer.{key}', 0, high=1)
-  check.at_least('optimizer.drop_step', 0)
+  # A drop at step 0 would be a lower learning rate under another name.
+  drops = check.get('optimizer.schedule') == 'drop'
+  check.at_least('optimizer.drop_step', 1 if drops else 0)
+  check.at_least('optimizer.drop_factor', 0, high=1)
