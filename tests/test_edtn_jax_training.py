@@ -78,6 +78,35 @@ def test_interrupted_equals_uninterrupted(tmp_path, ema_decay):
   assert steps == sorted(set(steps))
 
 
+def test_inference_reads_the_average_or_the_raw_parameters(tmp_path):
+  result = train_and_evaluate(toy_config(**{'train.ema_decay': 0.9}), tmp_path)
+  raw, average = result.state.params, result.state.ema_params
+  assert not np.array_equal(raw['model']['w'], average['model']['w'])
+  for wanted, averaged in ((average, None), (average, True), (raw, False)):
+    found = checkpoints.load_checkpoint(tmp_path, averaged=averaged)
+    assert found.averaged is (averaged is not False)
+    np.testing.assert_array_equal(
+      found.params['model']['w'], wanted['model']['w']
+    )
+
+
+def test_input_is_closed_also_after_an_error(tmp_path, monkeypatch):
+  closed = []
+  batches = toy_task.ToyData.batches
+
+  def watched(self, step):
+    try:
+      yield from batches(self, step)
+    finally:
+      closed.append(step)
+
+  monkeypatch.setattr(toy_task.ToyData, 'batches', watched)
+  train_and_evaluate(toy_config(), tmp_path / 'good')
+  with pytest.raises(NonFiniteError):
+    train_and_evaluate(toy_config(**{'data.bad_step': 1}), tmp_path / 'bad')
+  assert closed == [0, 0]
+
+
 def test_one_device_equals_eight(tmp_path):
   config = toy_config()
   one = train_and_evaluate(config, tmp_path / 'one', num_devices=1)

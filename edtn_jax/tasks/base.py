@@ -116,7 +116,10 @@ class TrainData(abc.ABC):
 
   @abc.abstractmethod
   def batches(self, step: int) -> Iterator[Batch]:
-    """This process's rows of every batch from `step` on, numpy arrays."""
+    """This process's rows of every batch from `step` on, numpy arrays.
+
+    The iterator has a `close()`, as generators do.
+    """
 
   def gather(self, resident: Any, batch: Batch) -> Batch:
     """Turns what `batches` yields into a batch; runs inside the step."""

@@ -122,6 +122,7 @@ class _Run:
 
   def __init__(self, config, workdir, mesh, stack):
     self.config, self.workdir, self.mesh = config, workdir, mesh
+    self.stack = stack
     self.task: Task = build_task(config)
     self.data: TrainData = build_data(config, self.task, mesh)
     self.batch_size = config.train.batch_size
@@ -192,7 +193,10 @@ class _Run:
     parameter_overview.log_parameter_overview(
       self.state.params, include_stats='global'
     )
-    batches = self.data.batches(step)
+    # Closed with the run: a stream owns threads and worker processes.
+    batches = self.stack.enter_context(
+      contextlib.closing(self.data.batches(step))
+    )
     pending = collections.deque()
     preempted = False
     while step < self.num_steps and not preempted:
@@ -219,7 +223,7 @@ class _Run:
     if step not in self.manager.steps:
       self._save(step)
     self.manager.wait()
-    if step == self.num_steps and jax.process_index() == 0:
+    if step == self.num_steps:
       self._write_result(step)
     return TrainResult(
       state=self.state,
@@ -233,8 +237,11 @@ class _Run:
     if not self.metrics:  # nothing was left to do
       if (self.workdir / workdir_lib.RESULT).exists():
         return
-      # Killed between the last checkpoint and its result.
+      # Killed between the last checkpoint and its result. All processes come
+      # here: one alone would wait for the others in a sharded computation.
       self._evaluate(step, pictures=False)
+    if jax.process_index() != 0:
+      return
     result = {'step': step, 'metrics': self.metrics}
     workdir_lib.write_text(
       self.workdir / workdir_lib.RESULT, json.dumps(result, indent=2) + '\n'
