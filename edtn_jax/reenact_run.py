@@ -11,6 +11,7 @@ from absl import logging
 from data.codes import FLAME_SPACE
 from data.drivers import open_driver
 from edtn_jax import checkpoints, faces
+from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
@@ -55,10 +56,12 @@ def reenact_run(
     The summary, see `edtn_jax.reenact.reenact`.
 
   Raises:
+    ConfigError: if options are wrong, or panels are given without a GIF.
     ReenactError: if codes and network speak of different face models.
     CheckpointError, PoseAdapterError, FlameFileError: see there.
   """
   options.validate()
+  _check_pictures(options, frames=frames, puppet=puppet)
   found = checkpoints.load_checkpoint(workdir, step=step)
   driver = open_driver(driving, split=split, clip=clip)
   space = faces.expression_space(found.config.face)
@@ -84,6 +87,19 @@ def reenact_run(
     frame_picture=pictures,
     puppet=character,
   )
+
+
+def _check_pictures(options: ReenactOptions, **panels: str) -> None:
+  """Refuses panels of a GIF that is not drawn."""
+  problems = [
+    Problem(
+      name, value, 'is a panel of the GIF, which is off', 'Leave out gif=false.'
+    )
+    for name, value in panels.items()
+    if value and not options.gif
+  ]
+  if problems:
+    raise ConfigError(problems)
 
 
 def _scene(

@@ -104,6 +104,21 @@ def test_run_on_a_model_file_reads_flame_codes(tmp_path, driver):
   assert faces.expression_space(face) == 'procedural'
 
 
+def test_panels_without_a_gif_are_refused(tmp_path, driver):
+  run = make_run(tmp_path / 'run', space='flame')
+  with pytest.raises(ConfigError) as caught:
+    reenact_run(
+      driver,
+      run,
+      tmp_path / 'out',
+      options=ReenactOptions(gif=False),
+      puppet='7',
+      frames='somewhere',
+    )
+  assert {p.key for p in caught.value.problems} == {'puppet', 'frames'}
+  assert not (tmp_path / 'out').exists()
+
+
 def test_flame_codes_without_an_adapter_give_poses_but_no_meshes(
   tmp_path, driver
 ):
