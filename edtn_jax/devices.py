@@ -32,7 +32,15 @@ def batch_sharded(mesh: Mesh) -> NamedSharding:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-  """Puts a tree of equal host arrays on every device."""
+  """Puts a tree of arrays on every device of every process.
+
+  Args:
+    tree: pytree of arrays, the same in all processes.
+    mesh: devices.
+
+  Returns:
+    The tree as global, fully replicated `jax.Array`s of the same shapes.
+  """
   sharding = replicated(mesh)
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
@@ -41,7 +49,16 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def shard_batch(batch: Any, mesh: Mesh) -> Any:
-  """Joins this process's rows with the others' into one global batch."""
+  """Joins this process's rows with the others' into one global batch.
+
+  Args:
+    batch: pytree of arrays [b, ...], b rows of this process; b times the
+      number of processes must be divisible by the mesh's devices.
+    mesh: devices.
+
+  Returns:
+    The tree as global `jax.Array`s, the leading axis split over the devices.
+  """
   sharding = batch_sharded(mesh)
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),

@@ -13,8 +13,8 @@ def learning_rate(
 
   Args:
     config: the `optimizer` section: `schedule` is `constant`, `cosine` (to
-      zero at the last step) or `drop` (times `drop_factor` from `drop_step` on);
-      `warmup_steps` rise linearly from zero.
+      zero at the last step) or `drop` (times `drop_factor` from `drop_step`
+      on); `warmup_steps` rise linearly from zero.
     num_steps: length of the run.
 
   Returns:
