@@ -115,22 +115,40 @@ class CharacterFrames:
     Raises:
       IndexError: if there is no such pair.
     """
-    index = operator.index(index)
-    if not 0 <= index < len(self):
-      raise IndexError(f'pair {index} of {len(self)}')
-    identity = self._seeds[index % len(self._seeds)]
-    character = self._character(identity)
-    bits = np.random.Philox(np.random.SeedSequence([self._seed, index]))
-    rng = np.random.Generator(bits)
+    identity, poses = self.poses(index)
+    character = self.character(identity)
     pair: dict[str, Any] = {'identity': np.int64(identity)}
-    for role in ('source', 'driving'):
-      rotate = bool(rng.random() < self._rotated_fraction)
-      [pose] = anime_sampling.sample_poses(rng, 1, rotate)
+    for role, pose in poses.items():
       pair[f'{role}_pose'] = pose
       pair[f'{role}_image'] = anime_tree.on_white(character.render(pose))
     return pair
 
-  def _character(self, identity: int) -> Character:
+  def poses(self, index: int) -> tuple[int, dict[str, np.ndarray]]:
+    """What a pair shows, without drawing it.
+
+    Args:
+      index: 0 to `len(self) - 1`.
+
+    Returns:
+      The identity's seed, and the [20] float32 pose vectors by role: `source`
+      and `driving`.
+
+    Raises:
+      IndexError: if there is no such pair.
+    """
+    index = operator.index(index)
+    if not 0 <= index < len(self):
+      raise IndexError(f'pair {index} of {len(self)}')
+    bits = np.random.Philox(np.random.SeedSequence([self._seed, index]))
+    rng = np.random.Generator(bits)
+    poses = {}
+    for role in ('source', 'driving'):
+      rotate = bool(rng.random() < self._rotated_fraction)
+      [poses[role]] = anime_sampling.sample_poses(rng, 1, rotate)
+    return self._seeds[index % len(self._seeds)], poses
+
+  def character(self, identity: int) -> Character:
+    """The character of a seed; the ones used last are kept."""
     with self._lock:
       character = self._characters.pop(identity, None)
     # Built without the lock, so that threads do not wait for each other.
