@@ -12,22 +12,18 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from absl import flags
 
-from data import codes, dataset, sampling
-
-STATE_KEY = 'global_next_index'
+from data import codes, dataset, sampling, streams
 
 # Decoded clips that a reading process may keep. The codes of all of VoxCeleb
 # are a few hundred MB, so that every pass after the first comes from here.
 _CACHE_BYTES = 1 << 30
 
-Batch = dict[str, Any]
+Batch = streams.Batch
 
 
 def table_batch(table: codes.CodeTable, frames: np.ndarray) -> Batch:
@@ -132,66 +128,6 @@ class _FrameSource:
     return {'human': {name: value[row] for name, value in record.items()}}
 
 
-class CodeStream:
-  """Iterator over this process's part of every batch, without end.
-
-  Its state is `{'global_next_index': k}`, k being the number of frames that
-  all processes together have taken: it fits any number of workers, threads
-  and processes. Use it in a `with` statement, or call `close`.
-  """
-
-  def __init__(self, grain_iterator: Any, global_batch: int):
-    # In a list that the finalizer shares: grain's iterators must be gone, not
-    # only closed, before the interpreter takes their modules away.
-    self._holder = [grain_iterator]
-    self._finalizer = weakref.finalize(self, _close_all, self._holder)
-    self._global_batch = global_batch
-
-  @property
-  def _iterator(self) -> Any:
-    if not self._holder:
-      raise ValueError('the stream is closed; open a new one')
-    return self._holder[0]
-
-  def __iter__(self) -> Iterator[Batch]:
-    return self
-
-  def __next__(self) -> Batch:
-    batch = next(self._iterator)
-    # Workers hand over shared memory, which must not outlive the stream.
-    return {'human': {k: np.array(v) for k, v in batch['human'].items()}}
-
-  def get_state(self) -> dict[str, int]:
-    """What `set_state` needs to continue after the batch given last."""
-    return {STATE_KEY: int(self._iterator.get_state()[STATE_KEY])}
-
-  def set_state(self, state: Mapping[str, int]) -> None:
-    """Continues where a stream was when `get_state` was called on it.
-
-    Args:
-      state: what `get_state` returned, perhaps by way of JSON.
-
-    Raises:
-      ValueError: if it is no such state, or of another batch size.
-    """
-    self._iterator.set_state(_checked_state(state, self._global_batch))
-
-  def close(self) -> None:
-    """Stops threads and worker processes; the stream is over."""
-    self._finalizer()
-
-  def __enter__(self) -> CodeStream:
-    return self
-
-  def __exit__(self, *unused: object) -> None:
-    self.close()
-
-
-def _close_all(holder: list) -> None:
-  while holder:
-    holder.pop().close()
-
-
 def stream_codes(
   dataset_path: str | os.PathLike,
   split: str,
@@ -203,7 +139,7 @@ def stream_codes(
   num_workers: int = 0,
   num_threads: int = 2,
   start_state: Mapping[str, int] | None = None,
-) -> CodeStream:
+) -> streams.BatchStream:
   """Streams a prepared data set in training order.
 
   Args:
@@ -226,84 +162,22 @@ def stream_codes(
     FileNotFoundError, ValueError: on a wrong data set, split or option, with
       all wrong options in one message.
   """
-  _check_stream_options(
-    global_batch, shard_index, shard_count, num_workers, num_threads
-  )
-  if start_state is not None:
-    start_state = _checked_state(start_state, global_batch)
-  source = _FrameSource(dataset.open_dataset(dataset_path), split, seed)
-  # Here, because grain imports jax, which users of tables need not wait for.
-  import grain
-
-  workers = None
-  if num_workers:
-    workers = grain.MultiprocessingOptions(num_workers=num_workers)
-  elastic = grain.experimental.ElasticIterator(
-    grain.MapDataset.source(source),
+  # Before the data set is opened, so that wrong options are named at once.
+  options = streams.StreamOptions(
     global_batch,
-    grain.sharding.ShardOptions(shard_index, shard_count),
-    read_options=grain.ReadOptions(
-      num_threads=num_threads, prefetch_buffer_size=max(2, 2 * num_threads)
-    ),
-    multiprocessing_options=workers,
+    shard_index,
+    shard_count,
+    num_workers,
+    num_threads,
+    start_state,
   )
-  stream = CodeStream(iter(elastic), global_batch)
-  if start_state is not None:
-    stream.set_state(start_state)
-  return stream
+  source = _FrameSource(dataset.open_dataset(dataset_path), split, seed)
+  return streams.open_stream(source, options)
 
 
 def _require_positive(name: str, value: int) -> None:
   if value < 1:
     raise ValueError(f'{name} is {value}, wanted at least 1')
-
-
-def _check_stream_options(
-  global_batch: int,
-  shard_index: int,
-  shard_count: int,
-  num_workers: int,
-  num_threads: int,
-) -> None:
-  problems = []
-  for name, value, least in (
-    ('global_batch', global_batch, 1),
-    ('shard_count', shard_count, 1),
-    ('num_workers', num_workers, 0),
-    ('num_threads', num_threads, 0),
-  ):
-    if value < least:
-      problems.append(f'{name} is {value}, wanted at least {least}')
-  if not problems and not 0 <= shard_index < shard_count:
-    problems.append(f'shard_index is {shard_index}, of {shard_count} shards')
-  if not problems and global_batch % shard_count:
-    problems.append(
-      f'global_batch {global_batch} is not divisible by shard_count '
-      f'{shard_count}'
-    )
-  if num_workers and not flags.FLAGS.is_parsed():
-    problems.append(
-      'num_workers needs parsed absl flags (grain reads them): start through '
-      'absl.app.run, or call absl.flags.FLAGS.mark_as_parsed() first'
-    )
-  if problems:
-    raise ValueError('; '.join(problems))
-
-
-def _checked_state(
-  state: Mapping[str, int], global_batch: int
-) -> dict[str, int]:
-  value = state.get(STATE_KEY) if isinstance(state, Mapping) else None
-  if not isinstance(value, int | np.integer) or value < 0:
-    raise ValueError(
-      f'stream state is {state!r}, wanted {{{STATE_KEY!r}: number of frames}}'
-    )
-  if value % global_batch:
-    raise ValueError(
-      f'stream state {int(value)} is not a whole number of batches of '
-      f'{global_batch}; continue with the batch size of the saved run'
-    )
-  return {STATE_KEY: int(value)}
 
 
 def padded_batches(table: codes.CodeTable, batch: int) -> Iterator[Batch]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from data import codes, dataset, layout, pipelines, prepare
+from data import codes, dataset, layout, pipelines, prepare, streams
 
 BATCH = 8
 SEED = 11
@@ -172,7 +172,7 @@ def test_wrong_options(prepared, options, message):
 
 def test_workers_need_parsed_flags(prepared, monkeypatch):
   unparsed = types.SimpleNamespace(FLAGS=flags.FlagValues())
-  monkeypatch.setattr(pipelines, 'flags', unparsed)
+  monkeypatch.setattr(streams, 'flags', unparsed)
   with pytest.raises(ValueError, match='mark_as_parsed'):
     pipelines.stream_codes(prepared, 'train', SEED, BATCH, num_workers=1)
 

@@ -95,7 +95,7 @@ def test_leaves_stay_light(package):
 
 def test_only_main_and_launch_read_flags():
   # grain's workers need parsed flags; the pipeline asks whether they are.
-  asks = {pathlib.Path('data/pipelines.py')}
+  asks = {pathlib.Path('data/streams.py')}
   readers = [
     path.relative_to(ROOT)
     for package in ('flame_jax', 'generator', 'data', 'edtn_jax', 'configs')
