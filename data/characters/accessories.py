@@ -166,7 +166,7 @@ def _cat_ears(palette: Palette) -> list[Op]:
   layers = (
     (1.08, tone.line),
     (1.0, tone.base),
-    (0.72, palette.blush),
+    (0.72, palette.lip),
     (0.58, palette.skin.base),
   )
   return [

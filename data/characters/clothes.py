@@ -82,8 +82,9 @@ def neck_ops(identity: Identity, palette: Palette) -> list[Op]:
       )
     )
   )
+  shadow[..., 0] -= 5.0 * palette.look.light
   shade = make_patch(shadow, skin.shade, 8.0, 0.8, surface=False)
-  ops: list[Op] = _outlined(_shoulders(identity), skin, 1.2)
+  ops: list[Op] = _outlined(_shoulders(identity), skin, 1.2 * palette.look.pen)
   for side in (-1, 1):
     edge = curve[:-2] * (side, 1)
     line = geometry.stroke(edge, 1.8, (0.5, 0.2))

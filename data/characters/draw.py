@@ -170,3 +170,12 @@ def finish(canvas: Image.Image, size: int) -> np.ndarray:
   pixels[:, :3] *= 255.0 / pixels[:, 3:]
   reduced[edge] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
   return reduced
+
+
+def put_on(picture: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+  """Puts an RGBA picture on a colour: uint8 [h, w, 4] -> the same, opaque."""
+  alpha = picture[..., 3:].astype(np.float32) / 255
+  mixed = picture[..., :3] * alpha + np.float32(background) * (1 - alpha)
+  result = np.full_like(picture, 255)
+  result[..., :3] = np.rint(mixed)
+  return result

@@ -163,6 +163,8 @@ class Eye:
   def _highlights(self, center: tuple, radius: tuple) -> list[Patch]:
     rx, ry = radius
     white = self._palette.white.light
+    # The light is on one side of the picture for both eyes.
+    way = self._side * (1 if self._palette.look.light <= 0 else -1)
     spots = {
       'oval': [(-0.36, -0.42, 0.34, 0.27), (0.40, 0.42, 0.16, 0.13)],
       'double': [(-0.36, -0.40, 0.36, 0.25), (0.34, -0.10, 0.14, 0.11)],
@@ -175,8 +177,7 @@ class Eye:
     }[self._eyes.highlight]
     patches = []
     for x, y, w, h in spots:
-      # The light is on one side of the picture for both eyes.
-      where = (center[0] + self._side * x * rx, center[1] + y * ry)
+      where = (center[0] + way * x * rx, center[1] + y * ry)
       grid = geometry.ellipse(where, (w * rx, h * ry), 9)
       patches.append(self._patch(grid, white, 1.0))
     return patches

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from data.characters import geometry
-from data.characters.geometry import Clip, Color, Op, Patch, make_patch
+from data.characters.geometry import Clip, Op, Patch, make_patch
 from data.characters.identity import FaceTraits, Identity
 from data.characters.palette import Palette, mix
 from data.characters.turn import face_depth
@@ -58,8 +58,19 @@ def contour(face: FaceTraits) -> np.ndarray:
   )
 
 
-def make_face(identity: Identity, palette: Palette) -> FaceParts:
-  """Builds the still parts of the head."""
+def make_face(
+  identity: Identity, palette: Palette, features: Palette
+) -> FaceParts:
+  """Builds the still parts of the head.
+
+  Args:
+    identity: of the character.
+    palette: its colours in some style.
+    features: its colours of what every style keeps sharp, such as the nose.
+
+  Returns:
+    The parts.
+  """
   face = identity.face
   right = contour(face)
   left = right * (-1, 1)
@@ -72,7 +83,7 @@ def make_face(identity: Identity, palette: Palette) -> FaceParts:
   )
   jaw_line = np.concatenate([left[9:], right[-2:8:-1]])
   marks = (
-    *_nose(face, palette),
+    *_nose(face, features),
     *_cheek_marks(identity, palette),
     make_patch(
       geometry.stroke(jaw_line, 1.7, (0.35, 0.35)),
@@ -85,12 +96,14 @@ def make_face(identity: Identity, palette: Palette) -> FaceParts:
 
 
 def _form_shadow(right: np.ndarray, palette: Palette) -> Patch:
-  # Light comes from the picture's upper left.
+  light = palette.look.light
   edge = right[8:-2]
   t = np.linspace(0, 1, len(edge))[:, None]
-  inner = edge - np.array([1.0, 0.25]) * 6.0 * np.sin(np.pi * t) ** 0.8
+  width = 3.5 + 5.0 * abs(light)
+  inner = edge - np.array([1.0, 0.25]) * width * np.sin(np.pi * t) ** 0.8
+  away = np.array([1.0 if light <= 0 else -1.0, 1.0])
   return make_patch(
-    geometry.between(inner, np.add(edge, (2, 1))),
+    geometry.between(inner * away, np.add(edge, (2, 1)) * away),
     mix(palette.skin.base, palette.skin.shade, 0.55),
     face_depth,
     surface=False,
@@ -213,20 +226,23 @@ def _ears(face: FaceTraits, palette: Palette) -> tuple[Op, ...]:
 
 
 def skin_clip(
-  casters: tuple[Patch, ...], parts: FaceParts, color: Color
+  casters: tuple[Patch, ...], parts: FaceParts, palette: Palette
 ) -> Clip:
   """What is painted on the skin, with the shadow that hair throws on it.
 
   Args:
     casters: hair over the face.
     parts: the face.
-    color: of the shadow.
+    palette: colour of the shadow, and where the light comes from.
 
   Returns:
     The tint of the face and the casters' shapes, moved down, on the skin.
   """
   shadows = []
+  fall = (-3.6 * palette.look.light, 5.0)
   for caster in casters:
-    grid = caster.points[..., :2] + (1.8, 5.0)
-    shadows.append(make_patch(grid, color, face_depth, surface=False))
+    grid = caster.points[..., :2] + fall
+    shadows.append(
+      make_patch(grid, palette.skin.shade, face_depth, surface=False)
+    )
   return Clip(parts.skin, (*parts.tint, *shadows))

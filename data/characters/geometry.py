@@ -20,6 +20,34 @@ Color = tuple[int, int, int]
 Depth = float | np.ndarray | Callable[[np.ndarray], np.ndarray]
 
 
+class Paint(tuple):
+  """An RGB colour that knows what it is for.
+
+  Attributes:
+    role: `base`, `shade`, `light` or `line`.
+    under: the base colour that it shades, lights or outlines.
+  """
+
+  role: str
+  under: Color
+
+  def __new__(cls, color: Color, role: str, under: Color) -> Paint:
+    """Makes a colour that equals the plain one."""
+    paint = super().__new__(cls, color)
+    paint.role = role
+    paint.under = tuple(under)
+    return paint
+
+  def __reduce__(self):
+    """Pickles with role; a tuple alone would lose it."""
+    return Paint, (tuple(self), self.role, self.under)
+
+
+def role_of(color: Color) -> str:
+  """Role of a `Paint`; empty for a plain colour."""
+  return color.role if isinstance(color, Paint) else ''
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Patch:
   """One filled shape.

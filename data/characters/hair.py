@@ -93,7 +93,9 @@ def group_ops(
     reach = 1.2 * outline + 0.4 * lock.half_width[-1]
     center = np.concatenate([lock.center, [lock.center[-1] + along * reach]])
     t = np.linspace(0.0, 1.0, len(lock.center))
-    wide = lock.half_width + outline * geometry.smoothstep(2.5 * t)
+    wide = lock.half_width + outline * palette.look.pen * geometry.smoothstep(
+      2.5 * t
+    )
     wide = np.append(wide, 0.5 * lock.half_width[-1])
     grid = geometry.ribbon(center, wide)
     follow = lock.follow
@@ -134,9 +136,10 @@ def _lock_ops(lock: Lock, palette: Palette) -> list[Op]:
       )
     )
   if lock.shade and not lock.dark:
+    side = _shaded_side(lock.shade, palette.look.light)
     t = np.linspace(0, 1, 9)
     deep = 0.36 * np.sin(np.pi * t**1.1) ** 0.8
-    low, high = (1 - deep, np.ones(9)) if lock.shade > 0 else (0 * t, deep)
+    low, high = (1 - deep, np.ones(9)) if side > 0 else (0 * t, deep)
     ops.append(part(0.34, 0.99, low, high, 9, tone.shade))
   if lock.shine and not lock.dark:
     for start, stop, across, width in lock.shine:
@@ -154,6 +157,11 @@ def _lock_ops(lock: Lock, palette: Palette) -> list[Op]:
     follow = np.repeat(body.follow[:, column : column + 1], 2, axis=1)
     ops.append(painted(points[2:], follow[2:], tone.line))
   return ops
+
+
+def _shaded_side(side: int, light: float) -> int:
+  """A light from far aside shades all locks on their other side."""
+  return side if abs(light) < 0.55 else (1 if light < 0 else -1)
 
 
 def hanging(count: int, start: float, end: float, power: float = 1.3):

@@ -38,7 +38,7 @@ def _skull(identity: Identity, palette: Palette) -> list[Op]:
   def depth(points: np.ndarray) -> np.ndarray:
     return -0.45 * hair_depth(points)
 
-  rim = center + (grid - center) * 1.035
+  rim = center + (grid - center) * (1 + 0.035 * palette.look.pen)
   return [
     make_patch(rim, palette.hair.line, depth),
     cap_outline(identity, palette),
@@ -58,6 +58,7 @@ def _spikes(identity: Identity, palette: Palette) -> list[Op]:
   ):
     return []
   arc = dome(identity.hair.volume)
+  pen = 1.6 * palette.look.pen
   outlines: list[Op] = []
   fills: list[Op] = []
   for k in (2, 22, 5, 19, 8, 16, 10, 13):
@@ -78,8 +79,8 @@ def _spikes(identity: Identity, palette: Palette) -> list[Op]:
     ]
     grid = geometry.between(*rails)
     wide = geometry.between(
-      rails[0] + geometry.normals(rails[0]) * -1.6,
-      rails[1] + geometry.normals(rails[1]) * 1.6,
+      rails[0] + geometry.normals(rails[0]) * -pen,
+      rails[1] + geometry.normals(rails[1]) * pen,
     )
     wide[-1] = tip + 2.4 * (tip - middle) / np.hypot(*(tip - middle))
     outlines.append(make_patch(wide, palette.hair.line, -8.0))

@@ -61,7 +61,7 @@ def cap_outline(identity: Identity, palette: Palette) -> Patch:
   arc = dome(identity.hair.volume)
   away = arc - (0.0, -20.0)
   away = away / np.hypot(away[:, 0], away[:, 1])[:, None]
-  rim = geometry.between(arc + 1.7 * away, arc - 2 * away)
+  rim = geometry.between(arc + 1.7 * palette.look.pen * away, arc - 2 * away)
   return make_patch(rim, palette.hair.line, hair_depth)
 
 

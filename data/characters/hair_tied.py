@@ -25,7 +25,7 @@ def bun_ops(identity: Identity, palette: Palette) -> list[Op]:
       center = (at[0] + dx, at[1] + dy)
       return geometry.ellipse(center, (radius, 0.94 * radius), 15)
 
-    ops.append(make_patch(disc(17.6), tone.line, -6.0))
+    ops.append(make_patch(disc(16.0 + 1.6 * palette.look.pen), tone.line, -6.0))
     ops.append(make_patch(disc(16.0), tone.base, -6.0))
     angle = np.linspace(-0.3, 0.75, 9) * np.pi
     rim = np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -71,7 +71,10 @@ def braid_ops(identity: Identity, palette: Palette) -> list[Op]:
         )
         curve = geometry.smooth_curve(center, 9)
         width = size * np.sin(np.linspace(0.25, 0.93, 9) * np.pi) * 0.62
-        for extra, color in ((1.2, tone.line), (0, tone.base)):
+        for extra, color in (
+          (1.2 * palette.look.pen, tone.line),
+          (0, tone.base),
+        ):
           ops.append(
             make_patch(
               geometry.ribbon(curve, width + extra),
@@ -130,6 +133,7 @@ def _curl(
       [np.stack([x, upper], axis=1), np.stack([x, lower], axis=1)], axis=1
     )
 
+  pen = 1.4 * palette.look.pen
   body = band(width, -5.0, 8.0)
   depth = 14.0
   shade = geometry.strip_part(body[4:], np.full(5, 0.62), np.ones(5))
@@ -137,7 +141,9 @@ def _curl(
     body[1:5], np.array([0.4, 0.3, 0.32, 0.45]), np.array([0.5, 0.6, 0.6, 0.5])
   )
   return [
-    make_patch(band(width + 1.4, -6.4, 9.4), tone.line, depth, follow),
+    make_patch(
+      band(width + pen, -5.0 - pen, 8.0 + pen), tone.line, depth, follow
+    ),
     make_patch(body, tone.base, depth, follow),
     make_patch(shade, tone.shade, depth, follow, False),
     make_patch(light, tone.light, depth, follow, False),

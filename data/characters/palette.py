@@ -10,8 +10,9 @@ import dataclasses
 
 import numpy as np
 
-from data.characters.geometry import Color
+from data.characters.geometry import Color, Paint
 from data.characters.identity import Dice
+from data.characters.style import Look
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,7 @@ class IrisColors:
 
 @dataclasses.dataclass(frozen=True)
 class Palette:
-  """All colours of an identity."""
+  """All colours of an identity, and how they are put on."""
 
   skin: Tone
   blush: Color
@@ -55,6 +56,7 @@ class Palette:
   trim: Tone
   accent: Tone
   metal: Tone
+  look: Look = dataclasses.field(default_factory=Look)
 
 
 def oklch(lightness: float, chroma: float, hue_deg: float) -> Color:
@@ -98,11 +100,14 @@ def _oklab_to_linear(lightness: float, a: float, b: float) -> np.ndarray:
 
 
 def mix(first: Color, second: Color, share: float) -> Color:
-  """`share` of the second colour over the first."""
+  """`share` of the second colour over the first, for what the second is for."""
   red, green, blue = (
     round(a + share * (b - a)) for a, b in zip(first, second, strict=True)
   )
-  return red, green, blue
+  color = (red, green, blue)
+  if isinstance(second, Paint):
+    return Paint(color, second.role, second.under)
+  return color
 
 
 def tone(lightness: float, chroma: float, hue: float) -> Tone:
