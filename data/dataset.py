@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from data import codes, files, layout
+from data import codes, files, layout, prepared
+from data.prepared import CorruptDatasetError
 
-_READ_CHUNK = 128  # Records a read; larger ones gain nothing.
-
-
-class CorruptDatasetError(ValueError):
-  """A prepared data set with a broken file; the message names the file."""
+_WANTED = ('splits', 'expression_space', 'has_true_pose_coeffs', 'format')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -155,40 +151,17 @@ def open_dataset(path: str | os.PathLike) -> DatasetInfo:
     ValueError: if it is not a finished data set.
     CorruptDatasetError: if the manifest is broken.
   """
-  path = pathlib.Path(path)
-  if not path.exists():
-    raise FileNotFoundError(f'{path}: no such folder')
-  nested = layout.final_dir(path)
-  folder = nested if nested.is_dir() else path
-  manifest_path = folder / layout.MANIFEST_NAME
-  if not manifest_path.is_file():
-    unfinished = (path / layout.PARTIAL_NAME).is_dir()
-    remedy = (
-      'preparing it was interrupted; run the same command again to finish'
-      if unfinished
-      else 'make one with `edtn prepare`'
-    )
-    raise ValueError(f'{path}: no prepared data set here; {remedy}')
-  return DatasetInfo(folder, _read_manifest(manifest_path))
+  folder, manifest = prepared.open_folder(
+    path,
+    f'{layout.NAME}/{layout.FORMAT_VERSION}',
+    layout.PARTIAL_NAME,
+    _WANTED,
+    'edtn prepare',
+  )
+  return DatasetInfo(folder, manifest)
 
 
-def _read_manifest(path: pathlib.Path) -> dict[str, Any]:
-  wanted = {'splits', 'expression_space', 'has_true_pose_coeffs', 'format'}
-  try:
-    manifest = json.loads(path.read_text('utf-8'))
-    missing = wanted - set(manifest)
-  except (ValueError, TypeError) as error:
-    raise CorruptDatasetError(
-      f'{path}: broken ({error}); prepare the data set again'
-    ) from error
-  if missing:
-    raise CorruptDatasetError(
-      f'{path}: lacks {sorted(missing)}; prepare the data set again'
-    )
-  return manifest
-
-
-class ClipReader:
+class ClipReader(prepared.RecordReader):
   """Random access to the records of a split, from any thread or process.
 
   Args:
@@ -208,102 +181,16 @@ class ClipReader:
     fields: tuple[str, ...] | None = None,
   ):
     info.require_split(split)
-    self._info = info
-    self._split = split
-    self._fields = fields
-    self._open()
-
-  def _open(self) -> None:
-    # Here, because reading manifests and indices must not cost these imports.
-    import tensorflow_datasets as tfds
-    from array_record.python import array_record_module
-    from google.protobuf import json_format
-
-    from data.builders import deca_codes
-
-    try:
-      builder = tfds.builder_from_directory(self._info.path)
-      split_info = builder.info.splits[self._split]
-    except (
-      OSError,
-      ValueError,
-      KeyError,
-      TypeError,
-      json_format.Error,
-    ) as error:
-      raise CorruptDatasetError(
-        f'{self._info.path}: dataset_info.json or features.json is missing or '
-        f'broken ({error}); prepare the data set again'
-      ) from error
-    self._features = deca_codes.code_features(self._fields)
-    self._ends = np.cumsum(split_info.shard_lengths)
-    self._paths = [os.fspath(path) for path in split_info.filepaths]
-    self._readers = []
-    lengths = zip(self._paths, split_info.shard_lengths, strict=True)
-    for path, length in lengths:
-      if not os.path.exists(path):
-        raise CorruptDatasetError(f'{path}: the file is missing')
-      reader = array_record_module.ArrayRecordReader(
-        path, 'readahead_buffer_size:0'
-      )
-      if reader.num_records() != length:
-        raise CorruptDatasetError(
-          f'{path}: damaged or cut short ({reader.num_records()} of {length} '
-          'records); prepare the data set again'
-        )
-      self._readers.append(reader)
-
-  def __getstate__(self) -> dict[str, Any]:
-    # Open files stay behind; the other process opens its own.
-    return {
-      'info': self._info,
-      'split': self._split,
-      'fields': self._fields,
-    }
-
-  def __setstate__(self, state: Mapping[str, Any]) -> None:
-    self.__init__(**state)
-
-  def __len__(self) -> int:
-    return int(self._ends[-1])
-
-  def __getitem__(self, record: int) -> dict[str, Any]:
-    """The decoded features of one record."""
-    shard = int(np.searchsorted(self._ends, record, side='right'))
-    start = int(self._ends[shard - 1]) if shard else 0
-    raw = self._read(shard, [record - start])
-    return self._decode(shard, raw[0])
-
-  def __iter__(self) -> Iterator[dict[str, Any]]:
-    """Every record in order, read in large pieces."""
-    start = 0
-    for shard, end in enumerate(self._ends.tolist()):
-      for first in range(0, end - start, _READ_CHUNK):
-        last = min(first + _READ_CHUNK, end - start)
-        for raw in self._read(shard, range(first, last)):
-          yield self._decode(shard, raw)
-      start = end
-
-  def _read(self, shard: int, records: Sequence[int]) -> list[bytes]:
-    reader = self._readers[shard]
-    try:
-      if isinstance(records, range):
-        return reader.read(records.start, records.stop)
-      return reader.read(records)
-    except (RuntimeError, IndexError, ValueError) as error:
-      raise self._damaged(shard, error) from error
-
-  def _decode(self, shard: int, raw: bytes) -> dict[str, Any]:
-    try:
-      return self._features.deserialize_example_np(raw)
-    # Foreign bytes fail in the protocol buffer, in numpy or in between.
-    except Exception as error:
-      raise self._damaged(shard, error) from error
-
-  def _damaged(self, shard: int, error: Exception) -> CorruptDatasetError:
-    return CorruptDatasetError(
-      f'{self._paths[shard]}: damaged ({error}); prepare the data set again'
+    super().__init__(
+      info.path, split, functools.partial(_code_features, fields)
     )
+
+
+def _code_features(fields: tuple[str, ...] | None) -> Any:
+  # Here, because reading manifests and indices must not cost this import.
+  from data.builders import deca_codes
+
+  return deca_codes.code_features(fields)
 
 
 def read_clip(info: DatasetInfo, split: str, record: int) -> codes.CodeClip:
