@@ -24,7 +24,13 @@ class ConversionError(ValueError):
 # Foreign (PyTorch) layout -> ours.
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   'same': lambda x: x,
-  'linear': lambda x: x.T,  # [out, in] -> [in, out]
+  'linear': lambda x: x.transpose(1, 0),  # [out, in] -> [in, out]
+  'conv': lambda x: x.transpose(2, 3, 1, 0),  # OIHW -> HWIO
+  'conv1d': lambda x: x.transpose(2, 1, 0),  # OIK -> KIO
+  # IOHW -> HWIO, turned by 180 degrees: as the kernel of the convolution that
+  # `generator.ops.conv.ConvTranspose2d` computes.
+  'conv_transpose': lambda x: x.transpose(2, 3, 0, 1)[::-1, ::-1],
+  'channel': lambda x: x.reshape(len(x)),  # [C, 1, 1] -> [C]
 }
 
 
@@ -73,14 +79,19 @@ def convert_arrays(
       continue
     if rule.target is None:
       continue
-    path = re.sub(rule.source, rule.target, name)
-    problem = _problem(name, path, array, rule, shapes, filled)
+    path = re.fullmatch(rule.source, name).expand(rule.target)
     named.add(path)
+    try:
+      value = LAYOUTS[rule.layout](np.asarray(array))
+    except (ValueError, TypeError):
+      problems.append(f'{name} {np.shape(array)} is no {rule.layout!r} weight')
+      continue
+    problem = _problem(name, path, value, shapes, filled)
     if problem:
       problems.append(problem)
     else:
-      value = LAYOUTS[rule.layout](np.asarray(array))
-      filled[path] = np.ascontiguousarray(value, shapes[path].dtype)
+      # Not `ascontiguousarray`, which gives a single number an axis.
+      filled[path] = np.array(value, shapes[path].dtype, order='C')
   problems += [
     f'nothing fills {path} {tuple(shapes[path].shape)}'
     for path in shapes
@@ -93,17 +104,16 @@ def convert_arrays(
   return _nest(filled)
 
 
-def _problem(name, path, array, rule, shapes, filled) -> str | None:
-  """What keeps one foreign array from its place, or None."""
+def _problem(name, path, value, shapes, filled) -> str | None:
+  """What keeps one array, in our layout, from its place, or None."""
   if path not in shapes:
     return f'{name} goes to {path}, which the model does not have'
   if path in filled:
     return f'{name} goes to {path}, which is filled already'
-  shape = LAYOUTS[rule.layout](np.asarray(array)).shape
   wanted = tuple(shapes[path].shape)
-  if shape != wanted:
-    return f'{name} gives {path} the shape {shape}, wanted {wanted}'
-  if not np.isfinite(array).all():
+  if value.shape != wanted:
+    return f'{name} gives {path} the shape {value.shape}, wanted {wanted}'
+  if not np.isfinite(value).all():
     return f'{name} holds NaN or infinity'
   return None
 

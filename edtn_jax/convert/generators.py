@@ -1,0 +1,138 @@
+"""Public checkpoints of image generators -> parameters of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
+from edtn_jax.convert.torch_file import read_torch_file
+from generator.pirenderer import params as pirenderer
+
+# Lightning keeps the raw weights and their moving average side by side.
+_LIGHTNING = {'raw': 'generator.', 'ema': 'generator_ema.'}
+# Frozen weights of the perceptual loss, which belong to another model.
+_VGG = r'(?i)(.*\.)?\w*vgg\w*\..*'
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorFormat:
+  """How a public checkpoint stores a generator.
+
+  Attributes:
+    table: lines of a `generator.<model>.params.TABLE`: name without the
+      prefix, target path, layout; target None ignores.
+    prefixes: what names begin with, by kind of weights; `bare` is a state
+      dict of the network alone.
+    ignored: regular expression of whole names that are no part of it.
+  """
+
+  table: tuple[tuple[str, str | None, str], ...]
+  prefixes: Mapping[str, str]
+  ignored: str = _VGG
+
+
+FORMATS = {
+  'pirenderer': GeneratorFormat(pirenderer.TABLE, {**_LIGHTNING, 'bare': ''}),
+}
+
+
+def read_generator_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads the weights of a PyTorch or Lightning checkpoint.
+
+  Args:
+    path: a file of torch.save; nothing in it is executed, and what it holds
+      besides weights (optimizer, callbacks, hyper-parameters) is left out.
+
+  Returns:
+    Arrays by name; of a Lightning file, those of its `state_dict`.
+
+  Raises:
+    ConversionError: if it holds no weights.
+    edtn_jax.convert.torch_file.TorchFileError: if it cannot be read.
+  """
+  content = read_torch_file(path, skip_unknown=True)
+  if isinstance(content, Mapping) and 'state_dict' in content:
+    content = content['state_dict']
+  arrays = {}
+  if isinstance(content, Mapping):
+    arrays = {k: v for k, v in content.items() if isinstance(v, np.ndarray)}
+  if not arrays:
+    raise ConversionError(
+      f'{path} holds no weights. Wanted a state dict, or a Lightning '
+      'checkpoint with one under `state_dict`'
+    )
+  return arrays
+
+
+def convert_generator(
+  model_name: str,
+  arrays: Mapping[str, np.ndarray],
+  expected: Any,
+  *,
+  weights: str = 'ema',
+) -> Any:
+  """Converts the weights of a public generator.
+
+  Args:
+    model_name: key of `FORMATS`.
+    arrays: weights by foreign name, see `read_generator_arrays`.
+    expected: our parameters' shapes, for instance of `jax.eval_shape` on
+      the module's `init`, without its outer `params`.
+    weights: `ema` for the moving average, `raw` for the trained weights
+      themselves, `bare` for a state dict of the network alone.
+
+  Returns:
+    A tree like `expected`, numpy arrays.
+
+  Raises:
+    ConversionError: if the model, the kind of weights, any name or any shape
+      does not fit; all problems in one message.
+
+  Example:
+    `convert_generator('pirenderer', read_generator_arrays('last.ckpt'),
+    expected)`.
+  """
+  if model_name not in FORMATS:
+    raise ConversionError(
+      f'no generator {model_name!r}; there are {", ".join(sorted(FORMATS))}'
+    )
+  form = FORMATS[model_name]
+  if weights not in form.prefixes:
+    raise ConversionError(
+      f'{model_name} has no weights {weights!r}; there are '
+      f'{", ".join(sorted(form.prefixes))}'
+    )
+  prefix = form.prefixes[weights]
+  if not any(name.startswith(prefix) for name in arrays):
+    raise ConversionError(_absent(form, weights, arrays))
+  others = [p for p in form.prefixes.values() if p and p != prefix]
+  chosen = {
+    name.removeprefix(prefix): array
+    for name, array in arrays.items()
+    if not (prefix and any(name.startswith(other) for other in others))
+  }
+  rules = (
+    *(Rule(*line) for line in form.table),
+    Rule(form.ignored, None),
+  )
+  return convert_arrays(chosen, rules, expected)
+
+
+def _absent(form, weights, arrays) -> str:
+  """Message about weights that the checkpoint does not have."""
+  present = [
+    kind
+    for kind, prefix in form.prefixes.items()
+    if prefix and any(name.startswith(prefix) for name in arrays)
+  ] or ['bare']
+  first = ', '.join(list(arrays)[:3])
+  return (
+    f'no weight begins with {form.prefixes[weights]!r}, as those of '
+    f'weights={weights!r} do; the file begins with {first}. '
+    f'Try weights={present[0]!r}'
+  )

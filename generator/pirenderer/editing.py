@@ -1,0 +1,163 @@
+"""Editing network: source, warped picture and descriptor -> picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from generator.ops.conv import Conv2d
+from generator.ops.norm import AdaIN, LayerNorm2d
+from generator.ops.resize import average_pool, upsample_nearest
+from generator.pirenderer.config import PIRendererConfig
+from generator.pirenderer.mapping import LEAK
+
+
+class ConvBlock(nn.Module):
+  """Convolution, layer norm, leaky ReLU.
+
+  Attributes:
+    features: channels of the result.
+    config: sizes.
+    kernel_size: side of the kernel, odd; the size is kept.
+    dtype: compute type.
+  """
+
+  features: int
+  config: PIRendererConfig
+  kernel_size: int = 3
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, H, W, F]."""
+    x = Conv2d(
+      self.features,
+      self.kernel_size,
+      padding=self.kernel_size // 2,
+      spectral_norm=self.config.spectral_norm,
+      dtype=self.dtype,
+      name='conv',
+    )(x)
+    return nn.leaky_relu(LayerNorm2d(dtype=self.dtype, name='norm')(x), LEAK)
+
+
+class ResidualBlock(nn.Module):
+  """Two convolutions with AdaIN around a shortcut.
+
+  Attributes:
+    config: sizes; `compat` drops the first convolution.
+    dtype: compute type.
+  """
+
+  config: PIRendererConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array, z: jax.Array) -> jax.Array:
+    """[B, H, W, C], [B, Z] -> [B, H, W, C]."""
+
+    def branch(x, i):
+      x = Conv2d(
+        x.shape[-1],
+        3,
+        padding=1,
+        spectral_norm=self.config.spectral_norm,
+        dtype=self.dtype,
+        name=f'conv_{i}',
+      )(x)
+      hidden = self.config.adain_hidden
+      return AdaIN(hidden, dtype=self.dtype, name=f'norm_{i}')(x, z)
+
+    inner = x
+    # COMPAT: the released weights were trained without the first branch, whose
+    # result was never used; its weights exist all the same.
+    # Test: `test_compat_drops_a_convolution`.
+    if not self.config.compat or self.is_initializing():
+      first = nn.leaky_relu(branch(x, 0), LEAK)
+      inner = x if self.config.compat else first
+    return x + branch(inner, 1)
+
+
+class EditingEncoder(nn.Module):
+  """Convolutions that halve the size level by level.
+
+  Attributes:
+    config: sizes.
+    dtype: compute type.
+  """
+
+  config: PIRendererConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> list[jax.Array]:
+    """[B, H, W, C] -> maps of every level, the full size first."""
+    config = self.config
+    block = nn.remat(ConvBlock) if config.remat else ConvBlock
+
+    def apply(x, level, name, kernel_size=3):
+      features = config.channels(config.editing_channels, level)
+      return block(features, config, kernel_size, self.dtype, name=name)(x)
+
+    maps = [apply(x, 0, 'first', 7)]
+    for i in range(config.editing_levels):
+      maps.append(average_pool(apply(maps[-1], i + 1, f'down_{i}'), 2))
+    return maps
+
+
+class EditingDecoder(nn.Module):
+  """Residual blocks and doublings, joined by sums with the encoder's maps.
+
+  Attributes:
+    config: sizes.
+    dtype: compute type; the picture is float32.
+  """
+
+  config: PIRendererConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, maps: Sequence[jax.Array], z: jax.Array) -> jax.Array:
+    """Maps of the encoder and [B, Z] -> picture [B, H, W, 3] in (-1, 1)."""
+    config = self.config
+    conv, residual = (
+      nn.remat(block) if config.remat else block
+      for block in (ConvBlock, ResidualBlock)
+    )
+    x = maps[-1]
+    for i in reversed(range(config.editing_levels)):
+      features = config.channels(config.editing_channels, i)
+      for j in range(config.editing_blocks):
+        x = residual(config, self.dtype, name=f'residual_{i}_{j}')(x, z)
+      up = conv(features, config, dtype=self.dtype, name=f'up_{i}')
+      skip = conv(features, config, dtype=self.dtype, name=f'skip_{i}')
+      x = up(upsample_nearest(x, 2)) + skip(maps[i])
+    x = Conv2d(
+      config.image_channels, 7, padding=3, dtype=self.dtype, name='final'
+    )(x)
+    return jnp.tanh(x.astype(jnp.float32))
+
+
+class EditingNetwork(nn.Module):
+  """Mends a warped picture.
+
+  Attributes:
+    config: sizes.
+    dtype: compute type; the picture is float32.
+  """
+
+  config: PIRendererConfig
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(
+    self, image: jax.Array, warped_image: jax.Array, z: jax.Array
+  ) -> jax.Array:
+    """Two pictures [B, H, W, C] and [B, Z] -> [B, H, W, C] in (-1, 1)."""
+    both = jnp.concatenate([image, warped_image], axis=-1)
+    maps = EditingEncoder(self.config, self.dtype, name='encoder')(both)
+    return EditingDecoder(self.config, self.dtype, name='decoder')(maps, z)
