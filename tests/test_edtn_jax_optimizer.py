@@ -77,3 +77,26 @@ def test_a_drop_needs_its_step():
     validate(config, num_devices=1)
   config.optimizer.drop_step = 3
   validate(config, num_devices=1)
+
+
+def test_staged_adam_counts_from_the_first_gradient():
+  late = settings(name='staged_adam', b1=0.5, b2=0.999)
+  plain = settings(name='adam', b1=0.5, b2=0.999)
+  gradients = [jnp.asarray(g) for g in (2.0, -1.0, 0.0, 3.0)]
+
+  def run(config, gradients):
+    optimizer, found = build_optimizer(config, 10), []
+    state = optimizer.init({'a': jnp.zeros(())})
+    for gradient in gradients:
+      update, state = optimizer.update({'a': gradient}, state)
+      found.append(float(update['a']))
+    return found
+
+  wanted = run(plain, gradients)
+  np.testing.assert_allclose(run(late, gradients), wanted, rtol=1e-5)
+  waiting = [jnp.zeros(())] * 100
+  found = run(late, waiting + gradients)
+  assert found[:100] == [0.0] * 100
+  np.testing.assert_allclose(found[100:], wanted, rtol=1e-4)
+  # What it is for: the first step of a late array is not longer than others.
+  assert abs(run(plain, waiting + gradients)[100]) > 1.4 * abs(found[100])

@@ -28,6 +28,7 @@ def toy(monkeypatch):
 def toy_config(**overrides):
   config = edtn.get_config('tiny')
   config.task = 'toy'
+  config.train.accumulation = 1
   config.data.bad_step = -1
   config.optimizer.learning_rate = 0.1
   config.update_from_flattened_dict(overrides)
@@ -385,3 +386,21 @@ def test_progress_line_names_rate_and_waiting():
   assert line.startswith('step 10/100 | loss 3 | ')
   assert 'data_wait' in line
   assert line.endswith('left')
+
+
+@pytest.mark.parametrize('num_devices', [1, 2])
+def test_a_batch_in_parts_gives_the_same_step(tmp_path, num_devices):
+  whole = train_and_evaluate(toy_config(), tmp_path / 'whole')
+  parts = train_and_evaluate(
+    toy_config(**{'train.accumulation': 4}),
+    tmp_path / 'parts',
+    num_devices=num_devices,
+  )
+  for a, b in zip(leaves(whole.state), leaves(parts.state), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(tmp_path):
+  config = toy_config(**{'train.accumulation': 3})
+  with pytest.raises(ConfigError, match=r'8 devices times 3.*batch_size=24'):
+    train_and_evaluate(config, tmp_path / 'run')

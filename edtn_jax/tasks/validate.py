@@ -7,7 +7,7 @@ import ml_collections
 from edtn_jax.config import Checker
 from edtn_jax.tasks.registry import task_module, task_names
 
-OPTIMIZERS = ('adam', 'adamw', 'sgd')
+OPTIMIZERS = ('adam', 'adamw', 'sgd', 'staged_adam')
 SCHEDULES = ('constant', 'cosine', 'drop')
 
 
@@ -33,15 +33,7 @@ def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
 def _validate_training(check: Checker, num_devices: int) -> None:
   check.at_least('train.batch_size', 1)
   check.at_least('train.eval_batch_size', 1)
-  batch = check.get('train.batch_size')
-  if batch and batch % num_devices:
-    fitting = -(-batch // num_devices) * num_devices
-    check.add(
-      'train.batch_size',
-      batch,
-      f'must be divisible by the {num_devices} devices',
-      f'Set --config.train.batch_size={fitting}.',
-    )
+  _validate_batch(check, num_devices)
   for key in ('num_steps', 'num_epochs', 'log_every', 'eval_every'):
     check.at_least(f'train.{key}', 0)
   check.at_least('train.checkpoint_every', 0)
@@ -62,6 +54,29 @@ def _validate_training(check: Checker, num_devices: int) -> None:
       'Set --config.train.profile_steps="(10, 20)".',
     )
   check.at_least('seed', 0)
+
+
+def _validate_batch(check: Checker, num_devices: int) -> None:
+  batch = check.get('train.batch_size')
+  # Not in configs of before it was there: one part.
+  accumulation = check.config.get('train', {}).get('accumulation', 1)
+  if accumulation < 1:
+    check.add(
+      'train.accumulation',
+      accumulation,
+      'must be at least 1',
+      'Set --config.train.accumulation=1.',
+    )
+    return
+  parts = num_devices * accumulation
+  if batch and batch % parts:
+    cut = f' times {accumulation} parts' if accumulation > 1 else ''
+    check.add(
+      'train.batch_size',
+      batch,
+      f'must be divisible by the {num_devices} devices{cut}',
+      f'Set --config.train.batch_size={-(-batch // parts) * parts}.',
+    )
 
 
 def _validate_optimizer(check: Checker) -> None:

@@ -23,6 +23,7 @@ from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.tasks.base import Task, TrainData
 from edtn_jax.tasks.validate import validate
+from edtn_jax.training import cost
 from edtn_jax.training.optimizer import build_optimizer
 from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress
@@ -30,7 +31,9 @@ from edtn_jax.training.step import TrainState, init_state, make_train_step
 from edtn_jax.training.writer import MetricWriter
 
 # Steps whose scalars may still be on the device: reading a step's scalars
-# only when later steps are queued keeps the device busy.
+# only when later steps are queued keeps the device busy. It is the depth of
+# the device's input queue as well: the batches of these steps are on their way
+# to it, or there, before it needs them.
 _IN_FLIGHT = 2
 
 
@@ -152,8 +155,14 @@ class _Run:
     )
     self.state = given or self._restore(self.manager, own[-1])
     self.step_fn = make_train_step(
-      self.task, self.data, optimizer, mesh, config.train.ema_decay
+      self.task,
+      self.data,
+      optimizer,
+      mesh,
+      config.train.ema_decay,
+      config.train.get('accumulation', 1),
     )
+    self._flops = lambda stage: 0.0  # known when the step is compiled
     start = int(self.state.step)
     if start > self.num_steps:
       raise ConfigError(
@@ -170,8 +179,11 @@ class _Run:
       workdir_lib.write_config(workdir, config)
       workdir_lib.append_provenance(workdir, start_step=start)
     self.writer = MetricWriter(workdir, active=active, start_step=start)
+    peak = cost.peak_flops(mesh.devices.flat[0].device_kind)
     self.progress = Progress(
-      num_steps=self.num_steps, batch_size=self.batch_size
+      num_steps=self.num_steps,
+      batch_size=self.batch_size,
+      peak_flops=peak * mesh.size if peak else None,
     )
     self.metrics: dict[str, float] = {}
 
@@ -198,19 +210,15 @@ class _Run:
       contextlib.closing(self.data.batches(step))
     )
     pending = collections.deque()
-    preempted = False
+    preempted, step_fn = False, None
     while step < self.num_steps and not preempted:
       self._profile(step)
       began = time.perf_counter()
       batch = devices.shard_batch(next(batches), self.mesh)
       self.progress.waited(time.perf_counter() - began)
-      self.state, scalars = self.step_fn(
-        self.state,
-        self.constants,
-        self.data.resident,
-        batch,
-        np.int32(step),
-      )
+      inputs = (self.constants, self.data.resident, batch, np.int32(step))
+      step_fn = step_fn or self._compile(self.state, *inputs)
+      self.state, scalars = step_fn(self.state, *inputs)
       step += 1
       pending.append((step, scalars))
       preempted = watch.reached(step)
@@ -232,6 +240,18 @@ class _Run:
       preempted=preempted and step < self.num_steps,
       task=self.task,
     )
+
+  def _compile(self, *inputs: Any) -> cost.MeasuredStep:
+    step_fn = cost.MeasuredStep(self.step_fn, inputs)
+    ends = (int(self.state.step), self.num_steps - 1)
+    logging.info(
+      'A step of %d examples: %s',
+      self.batch_size,
+      step_fn.describe(int(self.task.stage(step)) for step in ends),
+    )
+    self._flops = step_fn.flops
+    self.progress.restart()  # Compiling is no part of the rate.
+    return step_fn
 
   def _write_result(self, step: int) -> None:
     if not self.metrics:  # nothing was left to do
@@ -284,7 +304,7 @@ class _Run:
         '--config.optimizer.clip_norm=1, or look for bad values in the data; '
         'the same command continues from the saved state.'
       )
-    self.progress.add(values)
+    self.progress.add(values, self._flops(int(self.task.stage(step - 1))))
 
   def _evaluate(self, step: int, *, pictures: bool) -> None:
     state = self.state

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import ml_collections
 import optax
 
@@ -54,9 +58,73 @@ def build_optimizer(
     if config.clip_norm
     else optax.identity()
   ]
-  if config.name != 'sgd':
+  if config.name == 'staged_adam':
+    parts.append(scale_by_staged_adam(b1=config.b1, b2=config.b2))
+  elif config.name != 'sgd':
     parts.append(optax.scale_by_adam(b1=config.b1, b2=config.b2))
   if config.name == 'adamw':
     parts.append(optax.add_decayed_weights(config.weight_decay))
   parts.append(optax.scale_by_learning_rate(learning_rate(config, num_steps)))
   return optax.chain(*parts)
+
+
+class StagedAdamState(NamedTuple):
+  """State of `scale_by_staged_adam`.
+
+  Attributes:
+    counts: int32 scalar for every array, steps since its first gradient.
+    mu: first moments.
+    nu: second moments.
+  """
+
+  counts: Any
+  mu: Any
+  nu: Any
+
+
+def scale_by_staged_adam(
+  b1: float, b2: float, eps: float = 1e-8
+) -> optax.GradientTransformation:
+  """Adam for networks whose parts join the training one after another.
+
+  Adam divides early moments by how much of them is already filled, counted
+  in steps. An array whose gradient was zero for a whole stage would miss that:
+  with b2 = 0.999 its first step would be 16 times too long. Here every array
+  counts from its first gradient that is not zero.
+
+  Source: Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+
+  Args:
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: added to the root of the second moment.
+
+  Returns:
+    The gradient transformation.
+  """
+
+  def init(params):
+    return StagedAdamState(
+      counts=jax.tree.map(lambda _: jnp.zeros((), jnp.int32), params),
+      mu=jax.tree.map(jnp.zeros_like, params),
+      nu=jax.tree.map(jnp.zeros_like, params),
+    )
+
+  def update(updates, state, params=None):
+    del params
+    counts = jax.tree.map(
+      lambda n, g: n + ((n > 0) | jnp.any(g != 0)), state.counts, updates
+    )
+    mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
+    nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state.nu, updates)
+
+    def direction(m, v, count):
+      filled = jnp.maximum(count, 1).astype(jnp.float32)
+      root = jnp.sqrt(v / (1 - b2**filled))
+      return m / (1 - b1**filled) / (root + eps)
+
+    return jax.tree.map(direction, mu, nu, counts), StagedAdamState(
+      counts, mu, nu
+    )
+
+  return optax.GradientTransformation(init, update)

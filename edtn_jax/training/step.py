@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from edtn_jax import devices
 from edtn_jax.tasks.base import Task, TrainData
@@ -64,6 +64,7 @@ def make_train_step(
   optimizer: optax.GradientTransformation,
   mesh: Mesh,
   ema_decay: float,
+  accumulation: int = 1,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Builds the jitted, data-parallel, state-donating step.
 
@@ -77,6 +78,8 @@ def make_train_step(
     optimizer: applied to every group on its own.
     mesh: devices; the batch is split over its `data` axis.
     ema_decay: decay of the moving average, 0 for none.
+    accumulation: number of parts that a batch is cut into; gradients are
+      averaged over them, so that only one part needs memory at a time.
 
   Returns:
     step(state, constants, resident, batch, expected_step) -> (state, scalars)
@@ -88,7 +91,7 @@ def make_train_step(
     params, opt_state, scalars = dict(state.params), {}, {}
     for group in task.groups:
 
-      def loss_of(group_params, group=group, params=params):
+      def loss_of(group_params, batch, rng, group=group, params=params):
         return task.losses(
           group,
           {**params, group: group_params},
@@ -98,7 +101,9 @@ def make_train_step(
           state.step,
         )
 
-      grads, group_scalars, loss = _value_and_grad(loss_of, params[group])
+      grads, group_scalars, loss = _accumulated(
+        loss_of, params[group], batch, rng, accumulation, mesh
+      )
       updates, opt_state[group] = optimizer.update(
         grads, state.opt_state[group], params[group]
       )
@@ -135,6 +140,38 @@ def make_train_step(
   )
 
 
-def _value_and_grad(loss_of, params):
-  (loss, scalars), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+def _accumulated(loss_of, params, batch, rng, parts, mesh):
+  """Gradient, scalars and loss, as means over the parts of a batch."""
+  if parts == 1:
+    return _value_and_grad(loss_of, params, batch, rng)
+  pieces = jax.tree.map(lambda x: _cut(x, parts, mesh), batch)
+
+  def add(total, piece):
+    number, part = piece
+    found = _value_and_grad(
+      loss_of, params, part, jax.random.fold_in(rng, number)
+    )
+    return jax.tree.map(jnp.add, total, found), None
+
+  shapes = jax.eval_shape(
+    lambda: _value_and_grad(
+      loss_of, params, jax.tree.map(lambda x: x[0], pieces), rng
+    )
+  )
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  total, _ = jax.lax.scan(add, zeros, (jnp.arange(parts), pieces))
+  return jax.tree.map(lambda x: x / parts, total)
+
+
+def _cut(x, parts, mesh):
+  """[B, ...] to [parts, B / parts, ...]; every device cuts its own rows."""
+  pieces = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
+  sharding = NamedSharding(mesh, PartitionSpec(None, devices.DATA_AXIS))
+  return jax.lax.with_sharding_constraint(pieces, sharding)
+
+
+def _value_and_grad(loss_of, params, batch, rng):
+  (loss, scalars), grads = jax.value_and_grad(loss_of, has_aux=True)(
+    params, batch, rng
+  )
   return grads, scalars, loss
