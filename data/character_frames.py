@@ -9,13 +9,14 @@ from __future__ import annotations
 import collections
 import operator
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from data import anime_sampling, anime_tree
 from data.characters.character import Character
+from data.characters.style import STYLES, check_styles, style_of
 
 # Building a character takes as long as drawing it once.
 _CACHED_CHARACTERS = 64
@@ -31,10 +32,12 @@ class CharacterFrames:
   Args:
     seeds: seeds of the characters.
     size: height and width of the pictures in pixels.
-    seed: of the poses, 0 or more.
+    seed: of the poses and styles, 0 or more.
     pairs_per_identity: length of the source by the number of characters.
     rotated_fraction: share of frames with head angles, in [0, 1]; source and
       driving frame are drawn independently.
+    styles: shading styles; each identity has one of them, as in a prepared
+      set with the same seed and styles.
 
   Raises:
     ValueError: on wrong options, all named at once.
@@ -48,13 +51,16 @@ class CharacterFrames:
     *,
     pairs_per_identity: int = 100,
     rotated_fraction: float = 0.5,
+    styles: Sequence[str] = STYLES,
   ):
     self._seeds = tuple(map(operator.index, seeds))
     self._size = size
     self._seed = seed
     self._pairs_per_identity = pairs_per_identity
     self._rotated_fraction = rotated_fraction
+    self._styles = styles
     self._check()
+    self._styles = check_styles(styles)
     self._start()
 
   def _check(self) -> None:
@@ -71,10 +77,14 @@ class CharacterFrames:
       problems.append(
         f'rotated_fraction is {self._rotated_fraction}, wanted [0, 1]'
       )
-    try:
-      Character.from_seed(0, self._size)
-    except ValueError as error:
-      problems.append(str(error))
+    for check in (
+      lambda: Character.from_seed(0, self._size),
+      lambda: check_styles(self._styles),
+    ):
+      try:
+        check()
+      except ValueError as error:
+        problems.append(str(error))
     if problems:
       raise ValueError('; '.join(problems))
 
@@ -101,6 +111,10 @@ class CharacterFrames:
 
   def __len__(self) -> int:
     return len(self._seeds) * self._pairs_per_identity
+
+  def style_of(self, identity: int) -> str:
+    """Shading style of a character, by its seed."""
+    return style_of(self._seed, identity, self._styles)
 
   def __getitem__(self, index: int) -> dict[str, Any]:
     """Draws one pair.
@@ -152,7 +166,9 @@ class CharacterFrames:
     with self._lock:
       character = self._characters.pop(identity, None)
     # Built without the lock, so that threads do not wait for each other.
-    character = character or Character.from_seed(identity, self._size)
+    character = character or Character.from_seed(
+      identity, self._size, self.style_of(identity)
+    )
     with self._lock:
       self._characters[identity] = character
       if len(self._characters) > _CACHED_CHARACTERS:

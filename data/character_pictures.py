@@ -21,9 +21,10 @@ from PIL import Image
 
 from data import anime_rows, anime_sampling, files, pose_vector
 from data.characters.character import Character
+from data.characters.style import style_of
 
 # Part of every mark: raise it when drawing the same job gives other files.
-_VERSION = 1
+_VERSION = 2
 # Keeps folders small enough to list; a character's cluster never changes.
 _IDENTITIES_A_CLUSTER = 500
 # The fastest of zlib's levels on these pictures; level 6 saves 3 %.
@@ -40,7 +41,8 @@ class IdentityJob:
     identity: seed of the character.
     expressions: number of rows; each gives a frontal and a rotated picture.
     size: height and width in pixels.
-    seed: of the poses.
+    seed: of the poses and the style.
+    styles: shading styles of the data set.
   """
 
   tree: str
@@ -49,6 +51,12 @@ class IdentityJob:
   expressions: int
   size: int
   seed: int
+  styles: tuple[str, ...]
+
+  @property
+  def style(self) -> str:
+    """The identity's shading style."""
+    return style_of(self.seed, self.identity, self.styles)
 
   @property
   def name(self) -> str:
@@ -114,7 +122,7 @@ def draw_identity(job: IdentityJob) -> int:
   Raises:
     OSError: if they cannot be written.
   """
-  character = Character.from_seed(job.identity, job.size)
+  character = Character.from_seed(job.identity, job.size, job.style)
   pictures = job.pictures()
   paths = [pathlib.Path(job.tree, path) for path in pictures]
   signature = _signature(job, character)
@@ -140,7 +148,7 @@ def _signature(job: IdentityJob, character: Character) -> str:
   """Changes whenever drawing again could give something else."""
   digest = hashlib.sha256()
   poses = job.poses('rotation')
-  head = (_VERSION, job.identity, poses.shape, job.size)
+  head = (_VERSION, job.identity, poses.shape, job.size, job.style)
   digest.update(repr(head).encode('utf-8'))
   digest.update(poses.tobytes())
   # One picture, so that an interrupted set is not finished in another style

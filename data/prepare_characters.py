@@ -3,7 +3,7 @@
 output_dir/
   .partial_characters/   work in progress, removed at the end
   characters/            a tree as `data.anime_tree` reads it
-    manifest.json        counts and how it was made
+    manifest.json        counts, how it was made, style of each identity
 
 The unit is the identity: one with a mark under `.partial_characters/done` is
 not drawn again. The tree gets its name when it is complete.
@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import itertools
+import json
 import multiprocessing
 import os
 import pathlib
@@ -33,11 +34,14 @@ from data import (
   splits,
 )
 from data.characters.character import Character
+from data.characters.style import STYLES, check_styles
 from data.dataset_writer import tool_version
 from data.layout import MANIFEST_NAME
 
 NAME = 'characters'
 FORMAT_VERSION = '1.0.0'
+
+_STYLES_KEY = 'identity_styles'
 
 Progress = Callable[[str, int, int], None]
 
@@ -45,6 +49,28 @@ Progress = Callable[[str, int, int], None]
 def tree_dir(output_dir: str | os.PathLike) -> pathlib.Path:
   """Where the finished tree of an output folder is."""
   return _folder(output_dir).final
+
+
+def identity_styles(tree: str | os.PathLike) -> dict[str, str]:
+  """Shading style of each identity of a finished tree.
+
+  Args:
+    tree: the folder with `combined_pose.csv`.
+
+  Returns:
+    Style by identity name; empty for a tree that was not drawn here, or
+    before there were styles.
+
+  Raises:
+    files.BrokenFileError: if its manifest is damaged.
+  """
+  path = pathlib.Path(tree, MANIFEST_NAME)
+  if not path.is_file():
+    return {}
+  try:
+    return dict(json.loads(path.read_bytes()).get(_STYLES_KEY, {}))
+  except (AttributeError, TypeError, ValueError) as error:
+    raise files.BrokenFileError(f'{path}: not a manifest ({error})') from error
 
 
 def _folder(output_dir: str | os.PathLike) -> output_folder.OutputFolder:
@@ -60,6 +86,7 @@ def prepare_characters(
   seed: int = 0,
   first_seed: int = 0,
   test_fraction: float = 0.08,
+  styles: Sequence[str] = STYLES,
   num_processes: int = 1,
   overwrite: bool = False,
   progress: Progress | None = None,
@@ -78,10 +105,11 @@ def prepare_characters(
     frames_per_identity: pictures of each, half frontal and half rotated; even.
       AnimeCeleb has 20 or 100.
     size: height and width of the pictures in pixels.
-    seed: of the poses, 0 or more.
+    seed: of the poses and styles, 0 or more.
     first_seed: seed of the first character, 0 or more.
     test_fraction: share of identities to test on, in [0, 1); of two or more,
       at least one is tested on unless it is 0. AnimeCeleb has 0.08.
+    styles: shading styles; every identity has one of them, chosen by `seed`.
     num_processes: processes that draw.
     overwrite: whether a finished data set may be replaced.
     progress: called with phase (`draw`), identities done, identities in all.
@@ -102,8 +130,10 @@ def prepare_characters(
     'seed': seed,
     'first_seed': first_seed,
     'test_fraction': test_fraction,
+    'styles': styles,
   }
   _check_options(**options, num_processes=num_processes)
+  options['styles'] = list(check_styles(styles))
   folder = _folder(output_dir)
   folder.claim(overwrite=overwrite)
   jobs = _make_jobs(folder.partial, options)
@@ -125,6 +155,8 @@ def prepare_characters(
     'source': {'kind': 'characters', **options},
     'splits': counts,
     'num_bytes': num_bytes,
+    # The CSV has no column for it and keeps AnimeCeleb's format.
+    _STYLES_KEY: {job.name: job.style for job in jobs},
   }
   files.write_json(stage / MANIFEST_NAME, manifest)
   folder.publish(stage)
@@ -140,6 +172,7 @@ def _check_options(
   seed: int,
   first_seed: int,
   test_fraction: float,
+  styles: Sequence[str],
   num_processes: int,
 ) -> None:
   problems = []
@@ -159,10 +192,14 @@ def _check_options(
     )
   if not 0 <= test_fraction < 1:
     problems.append(f'test_fraction is {test_fraction}, wanted [0, 1)')
-  try:
-    Character.from_seed(0, size)
-  except ValueError as error:
-    problems.append(str(error))
+  for check in (
+    lambda: Character.from_seed(0, size),
+    lambda: check_styles(styles),
+  ):
+    try:
+      check()
+    except ValueError as error:
+      problems.append(str(error))
   if problems:
     raise ValueError('; '.join(problems))
 
@@ -179,6 +216,7 @@ def _make_jobs(
       expressions=options['frames_per_identity'] // len(anime_rows.KINDS),
       size=options['size'],
       seed=options['seed'],
+      styles=tuple(options['styles']),
     )
     for identity in range(first, first + options['num_identities'])
   ]

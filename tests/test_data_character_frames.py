@@ -8,6 +8,7 @@ import pytest
 from data import anime_tree, character_frames, pose_vector
 from data.character_frames import CharacterFrames
 from data.characters.character import Character
+from data.characters.style import STYLES, style_of
 
 
 def same(left, right):
@@ -23,7 +24,9 @@ def test_a_pair_shows_its_poses():
     pair = source[index]
     assert pair['identity'] == seed
     assert pair['identity'].dtype == np.int64
-    character = Character.from_seed(seed, 32)
+    style = style_of(3, seed)
+    assert source.style_of(seed) == style
+    character = Character.from_seed(seed, 32, style)
     for role in ('source', 'driving'):
       pose = pair[f'{role}_pose']
       assert pose.dtype == np.float32
@@ -80,12 +83,23 @@ def test_grain_reads_it():
 
 def test_wrong_options_are_named_all_at_once():
   with pytest.raises(ValueError) as caught:
-    CharacterFrames([], 8, -1, pairs_per_identity=0, rotated_fraction=2)
+    CharacterFrames(
+      [], 8, -1, pairs_per_identity=0, rotated_fraction=2, styles=()
+    )
   for text in (
     'seeds are wanted',
     'size is 8',
     'seed is -1',
     'pairs_per_identity is 0',
     'rotated_fraction is 2',
+    'styles are empty',
   ):
     assert text in str(caught.value)
+
+
+def test_every_identity_has_one_style_of_those_wanted():
+  source = CharacterFrames(range(40), 16)
+  assert {source.style_of(identity) for identity in range(40)} == set(STYLES)
+  source = CharacterFrames(range(40), 16, styles=['soft', 'flat'])
+  chosen = {source.style_of(identity) for identity in range(40)}
+  assert chosen == {'flat', 'soft'}

@@ -14,9 +14,11 @@ from data import (
   anime_sampling,
   anime_tree,
   character_pictures,
+  files,
   prepare_characters,
 )
 from data.characters.character import Character
+from data.characters.style import style_of
 from data.dataset_writer import TIME_KEYS
 from data.output_folder import OutputFolder
 
@@ -28,6 +30,7 @@ SMALL = {
   'seed': 5,
   'first_seed': 499,
   'test_fraction': 0.3,
+  'styles': ['flat', 'soft', 'line_art'],
 }
 
 
@@ -71,7 +74,9 @@ def test_the_tree_holds_what_the_characters_show(whole):
   assert table.paths[-1] == 'rotation/1/501/501_0001.png'
   size = 0
   for place, name in enumerate(table.identities):
-    character = Character.from_seed(int(name), 32)
+    style = manifest['identity_styles'][name]
+    assert style == style_of(5, int(name), SMALL['styles'])
+    character = Character.from_seed(int(name), 32, style)
     neutral = table.root / table.basis[name]
     size += os.path.getsize(neutral)
     np.testing.assert_array_equal(
@@ -90,6 +95,32 @@ def test_the_tree_holds_what_the_characters_show(whole):
         )
   assert manifest['num_bytes'] == size
   assert manifest['source'] == {'kind': 'characters', **SMALL}
+  assert (
+    prepare_characters.identity_styles(table.root)
+    == manifest['identity_styles']
+  )
+  assert len(set(manifest['identity_styles'].values())) > 1
+  assert (table.root / 'combined_pose.csv').read_text().splitlines()[0] == (
+    ','.join(anime_rows.HEADER)
+  )
+
+
+def test_styles_are_unknown_of_a_tree_without_a_manifest(tmp_path):
+  assert prepare_characters.identity_styles(tmp_path) == {}
+  (tmp_path / 'manifest.json').write_text('{"format": "characters"}')
+  assert prepare_characters.identity_styles(tmp_path) == {}
+  (tmp_path / 'manifest.json').write_text('[]')
+  with pytest.raises(files.BrokenFileError, match='not a manifest'):
+    prepare_characters.identity_styles(tmp_path)
+
+
+def test_a_run_with_other_styles_draws_again(whole, tmp_path, monkeypatch):
+  monkeypatch.setattr(OutputFolder, 'publish', lambda *args: None)
+  prepare(tmp_path, styles=['cel'])
+  monkeypatch.undo()
+  # The order in which styles are given, or a repetition, changes nothing.
+  prepare(tmp_path, styles=['soft', 'line_art', 'flat', 'soft'])
+  assert tree_files(tmp_path) == tree_files(whole[0])
 
 
 def test_splits_are_by_identity_and_cover_all(whole):
@@ -253,6 +284,7 @@ def test_wrong_options_are_named_all_at_once(tmp_path):
       seed=-1,
       test_fraction=1,
       num_processes=0,
+      styles=('cell', 'oil'),
     )
   for text in (
     'num_identities is 0, wanted at least 1',
@@ -261,6 +293,8 @@ def test_wrong_options_are_named_all_at_once(tmp_path):
     'seed is -1',
     'test_fraction is 1',
     'num_processes is 0',
+    "style is 'cell', wanted one of flat, cel, soft, line_art; did you mean",
+    "style is 'oil'",
   ):
     assert text in str(caught.value)
   assert not (tmp_path / 'out').exists()

@@ -33,8 +33,11 @@ def _hairline(identity: Identity) -> np.ndarray:
   """Lower edge of the cap, left temple to right temple, [25, 2]."""
   hair = identity.hair
   half = dome(hair.volume)[-1, 0]
-  part = 0.6 * hair.part if hair.fringe in ('parted', 'swept') else 0.0
-  middle = [(-0.45 * half, -37), (part, -42), (0.45 * half, -37)]
+  part = 0.6 * hair.part
+  # Low enough that no sliver of skin shows where locks begin to part.
+  middle = [(-0.45 * half, -30), (0.0, -31), (0.45 * half, -30)]
+  if hair.fringe == 'parted':
+    middle = [(-0.45 * half, -37), (part, -42), (0.45 * half, -37)]
   if hair.fringe == 'back':
     middle = [(-0.5 * half, -33), (0, -27.5), (0.5 * half, -33)]
   return geometry.smooth_curve(
