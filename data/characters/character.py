@@ -89,8 +89,10 @@ class Character:
     }
     self._mouth = Mouth(identity.face, features)
     styled = tint.style_palette(palette, self.look)
-    self._soft = SoftShading(styled) if self.look.style == 'soft' else None
     self._build(styled, features)
+    self._soft = None
+    if self.look.style == 'soft':
+      self._soft = SoftShading(styled, [*self._below, *self._above])
     self._boxes = PartBoxes(self._eyes.values(), self._mouth)
 
   @classmethod

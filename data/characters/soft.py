@@ -22,7 +22,7 @@ from data.characters.tint import is_shading
 
 # Standard deviation of the blur, pixels of the rest size.
 _BLUR = 2.6
-_NONE, _OTHER, _SKIN, _HAIR = range(4)
+_NONE, _OTHER, _SKIN, _HAIR, _FEATURE = range(5)
 # Half axes of the head that the large gradients follow, and how far up and in
 # front the light is.
 _HEAD_AXES = np.array([58.0, 76.0])
@@ -39,7 +39,7 @@ class _Gradient:
 
 def shading_size(size: int) -> int:
   """Height and width of the shading of a picture, pixels."""
-  return min(max(size // 4, 128), 256) if size > 128 else 64
+  return min(max(size // 4, 128), 256)
 
 
 class SoftShading:
@@ -47,9 +47,12 @@ class SoftShading:
 
   Args:
     palette: its colours in the soft style.
+    still: what no expression changes, in painting order, with its shading.
   """
 
-  def __init__(self, palette: Palette):
+  def __init__(self, palette: Palette, still: Sequence[Op]):
+    self._still = tuple(still)
+    self._still_patches = {id(patch) for patch in draw.walk(self._still)}
     self._material = {
       tuple(palette.skin.base): _SKIN,
       tuple(palette.hair.base): _HAIR,
@@ -79,7 +82,7 @@ class SoftShading:
 
     Args:
       picture: [size, size, 4] uint8 RGBA.
-      ops: what is painted, with shading.
+      ops: all that is painted; only what is still is shaded.
       polygons: outline of every patch in pixels of `shading_size`.
       center: [2] the head's centre, pixels of the rest size.
 
@@ -87,7 +90,10 @@ class SoftShading:
       [size, size, 4] uint8 RGBA.
     """
     size = len(picture)
-    change = self._change(ops, polygons, center, shading_size(size))
+    change = self._change(polygons, center, shading_size(size))
+    # Eyes and mouth are left as they are, and leave the shading around them.
+    everything = self._paint(ops, polygons, shading_size(size))[..., 3]
+    change *= everything != _FEATURE
     full = np.empty((size, size, 3), np.float32)
     for band in range(3):
       small = Image.fromarray(np.ascontiguousarray(change[band]))
@@ -98,13 +104,12 @@ class SoftShading:
 
   def _change(
     self,
-    ops: Sequence[Op],
     polygons: draw.Polygons,
     center: np.ndarray,
     side: int,
   ) -> np.ndarray:
     """[3, side, side] float32, what shading adds to the colours."""
-    painted = self._paint(ops, polygons, side)
+    painted = self._paint(self._still, polygons, side)
     material = painted[..., 3]
     # Half the difference was painted, about the middle of a byte.
     raw = (painted[..., :3].astype(np.float32) - 128.0).transpose(2, 0, 1) * 2
@@ -160,6 +165,8 @@ class SoftShading:
 
   def _ink(self, patch: Patch) -> tuple[int, int, int, int]:
     color = patch.color
+    if id(patch) not in self._still_patches:
+      return 128, 128, 128, _FEATURE
     under = getattr(color, 'under', None)
     material = self._material.get(under, _OTHER)
     if not is_shading(patch):
