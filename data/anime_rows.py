@@ -24,6 +24,7 @@ from data import files, pose_vector
 
 CSV_NAME = 'combined_pose.csv'
 KINDS = ('frontal', 'rotation')
+NEUTRAL_KIND = 'basis'
 
 HEADER = ('org_id', 'cluster', 'png', *pose_vector.POSE_NAMES)
 
@@ -95,7 +96,7 @@ def picture_path(kind: str, cluster: str, name: str) -> str:
 
 def basis_path(folder: str) -> str:
   """Where a character's neutral picture is, below the root."""
-  return f'basis/{folder}/basis.png'
+  return f'{NEUTRAL_KIND}/{folder}/basis.png'
 
 
 def write_csv(root: str | os.PathLike, rows: Iterable[PoseRow]) -> None:

@@ -25,13 +25,24 @@ import zlib
 from collections.abc import Collection, Iterable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from data import anime_rows, files, pose_vector
-from data.anime_rows import CSV_NAME, KINDS
+from data.anime_rows import CSV_NAME, KINDS, NEUTRAL_KIND
 
 TRAIN_LIST_NAME = 'train_list.txt'
 TEST_LIST_NAME = 'test_list.txt'
+
+# What Pillow raises on bytes that are no picture, cut short or damaged.
+PICTURE_ERRORS = (
+  OSError,
+  EOFError,
+  SyntaxError,  # On a wrong checksum.
+  ValueError,
+  struct.error,
+  zlib.error,
+  Image.DecompressionBombError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +65,7 @@ class FrameTable:
   Attributes:
     root: the tree.
     paths: N picture paths below the root, with `/`.
-    kinds: N times `frontal` or `rotation`.
+    kinds: N times `frontal` or `rotation`, or `basis` if `neutral` made it.
     identities: I names, in the order in which the CSV has them.
     identity_index: [N] int64 index into `identities`.
     pose: [N, 20] float32; angles of frontal frames are 0.
@@ -92,6 +103,23 @@ class FrameTable:
     chosen = np.array([name in wanted for name in self.identities], bool)
     return np.flatnonzero(chosen[self.identity_index])
 
+  def neutral(self) -> FrameTable:
+    """The neutral pictures as a table of frames of the kind `basis`.
+
+    Returns:
+      One frame for each identity that has one, with the same `identities` and
+      pose vectors of zeros; nothing is skipped.
+    """
+    index = [i for i, n in enumerate(self.identities) if n in self.basis]
+    return dataclasses.replace(
+      self,
+      paths=tuple(self.basis[self.identities[i]] for i in index),
+      kinds=(NEUTRAL_KIND,) * len(index),
+      identity_index=np.array(index, np.int64),
+      pose=np.zeros((len(index), pose_vector.NUM_POSE), np.float32),
+      skipped=(),
+    )
+
 
 def write_identity_list(
   path: str | os.PathLike, identities: Iterable[str]
@@ -127,18 +155,16 @@ def decode_picture(content: bytes, name: str = 'picture') -> np.ndarray:
   try:
     with Image.open(io.BytesIO(content)) as picture:
       return np.array(picture.convert('RGBA'))
-  except (
-    OSError,
-    EOFError,
-    SyntaxError,  # What Pillow raises on a wrong checksum.
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-  ) as error:
-    raise files.BrokenFileError(
-      f'{name}: not a readable picture ({error})'
-    ) from error
+  except PICTURE_ERRORS as error:
+    raise broken_picture(name, error) from error
+
+
+def broken_picture(name: str, error: Exception) -> files.BrokenFileError:
+  """What to raise for one of `PICTURE_ERRORS`."""
+  # Pillow's message has an address in memory, another one each time.
+  unknown = isinstance(error, UnidentifiedImageError)
+  reason = 'its bytes are no known format' if unknown else error
+  return files.BrokenFileError(f'{name}: not a readable picture ({reason})')
 
 
 def read_picture(path: str | os.PathLike) -> np.ndarray:
@@ -198,7 +224,7 @@ def read_tree(
   if not (root / CSV_NAME).is_file():
     raise FileNotFoundError(
       f'{root / CSV_NAME}: no such file; wanted a folder with {CSV_NAME} and '
-      f'the folders {", ".join(KINDS)} and basis'
+      f'the folders {", ".join(KINDS)} and {NEUTRAL_KIND}'
     )
   collector = _Collector(_list_pictures(root))
   for where, row in anime_rows.read_rows(root / CSV_NAME):

@@ -29,38 +29,49 @@ def make_table(root):
 
 def test_records_survive_array_record(tmp_path):
   table = make_table(tmp_path / 'tree')
-  members = {
-    'train': table.frames_of(['2', '0']),
-    'test': table.frames_of(['1']),
-  }
-  builder = anime_frames.AnimeFrames(
-    data_dir=tmp_path,
-    frames_by_split={
-      split: anime_frames.table_frames(table, frames)
-      for split, frames in members.items()
-    },
-  )
-  builder.download_and_prepare(download_dir=tmp_path / 'downloads')
-  opened = tfds.builder_from_directory(
-    tmp_path / anime_frames.NAME / anime_frames.FORMAT_VERSION
-  )
-  assert members['train'].tolist() == [0, 1, 4, 5]
-  for split, frames in members.items():
+  table_frames = [
+    anime_frames.Frame(
+      image=(table.root / path).read_bytes(),
+      pose=table.pose[i],
+      identity=table.identity_of(i),
+      kind=table.kinds[i],
+      path=path,
+    )
+    for i, path in enumerate(table.paths)
+  ]
+  # A file may be empty, if all of its pictures are damaged.
+  members = {'train': [[0, 1, 4], [], [5]], 'test': [[2, 3]]}
+  sizes = {}
+  for split, shards in members.items():
+    sizes[split] = []
+    for number, frames in enumerate(shards):
+      path = tmp_path / anime_frames.shard_name(split, number, len(shards))
+      num_bytes = anime_frames.write_shard(
+        path, [table_frames[i] for i in frames]
+      )
+      assert anime_frames.count_records(path) == len(frames)
+      sizes[split].append((len(frames), num_bytes))
+  anime_frames.write_description(tmp_path, sizes)
+  opened = tfds.builder_from_directory(tmp_path)
+  for split, shards in members.items():
+    frames = [frame for shard in shards for frame in shard]
     records = opened.as_data_source(split=split)
     assert len(records) == len(frames)
     for place in reversed(range(len(frames))):  # Random access.
       found = anime_frames.record_to_frame(records[place])
-      frame = frames[place]
-      assert found.identity == table.identity_of(frame)
-      assert found.kind == table.kinds[frame]
-      assert found.path == table.paths[frame]
+      expected = table_frames[frames[place]]
       assert found.pose.dtype == np.float32
-      np.testing.assert_array_equal(found.pose, table.pose[frame])
-      path = table.root / table.paths[frame]
-      assert found.image == path.read_bytes()
-      picture = anime_tree.decode_picture(found.image)
-      np.testing.assert_array_equal(picture, anime_tree.read_picture(path))
-      assert picture.shape == (5, 7, 4)
+      np.testing.assert_array_equal(found.pose, expected.pose)
+      for name in ('identity', 'kind', 'path', 'image'):
+        assert getattr(found, name) == getattr(expected, name)
+      assert anime_tree.decode_picture(found.image).shape == (5, 7, 4)
+
+
+def test_a_file_that_cannot_be_read_has_no_records(tmp_path):
+  path = tmp_path / 'x'
+  path.write_bytes(b'no records')
+  assert anime_frames.count_records(path) == 0
+  assert anime_frames.count_records(tmp_path / 'none') == 0
 
 
 def test_needs_neither_tensorflow_nor_jax():
