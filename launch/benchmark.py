@@ -1,7 +1,8 @@
 r"""Measures the parts of EDTN on this machine and prints a table.
 
-    python -m launch.benchmark                 # everything but `epochs`
+    python -m launch.benchmark                 # step, flame, input
     python -m launch.benchmark --only=step,flame
+    taskset -c 1 python -m launch.benchmark --only=characters  # one core
     python -m launch.benchmark --only=epochs   # 50 epochs, about a minute
 
 `--output=FILE.json` keeps the numbers with versions and hardware.
@@ -25,7 +26,8 @@ import numpy as np
 from absl import app, flags
 
 from configs import edtn as edtn_config
-from data import pipelines, procedural_codes
+from data import anime_sampling, pipelines, procedural_codes
+from data.characters import STYLES, Character
 from data.codes import CodeTable
 from edtn_jax import devices, faces
 from edtn_jax import workdir as workdir_lib
@@ -37,7 +39,9 @@ from flame_jax.layer import flame_apply
 from flame_jax.procedural import procedural_head
 
 _ONLY = flags.DEFINE_list(
-  'only', ['step', 'flame', 'input'], 'parts: step, flame, input, epochs'
+  'only',
+  ['step', 'flame', 'input'],
+  'parts: step, flame, input, characters, epochs',
 )
 _OUTPUT = flags.DEFINE_string('output', '', 'JSON file to write')
 _SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
@@ -245,6 +249,31 @@ def _input_row(what: str, call: Callable[[], Any], seconds: float) -> Row:
   )
 
 
+def benchmark_characters(seconds: float) -> list[Row]:
+  """Turned and talking characters in every style and four sizes."""
+  people = range(8)
+  rows = []
+  for size in (64, 256, 512, 1024):
+    for style in STYLES:
+      characters = [Character.from_seed(p, size, style) for p in people]
+      poses = [
+        anime_sampling.identity_poses(0, person, 1, True)[0]
+        for person in people
+      ]
+
+      def draw(characters=characters, poses=poses):
+        for character, pose in zip(characters, poses, strict=True):
+          picture = character.render(pose)
+        return picture
+
+      took, count = measure(draw, seconds / len(people))
+      each = took / len(people)
+      note = f'{1 / each:,.0f} pictures/s'
+      what = f'character, {style}, {size} x {size}'
+      rows.append(_row(what, each, count * len(people), note))
+  return rows
+
+
 def benchmark_epochs(seconds: float) -> list[Row]:
   """50 epochs over 18,503 identities, one frame of each a pass."""
   del seconds
@@ -269,6 +298,7 @@ PARTS = {
   'step': benchmark_step,
   'flame': benchmark_flame,
   'input': benchmark_input,
+  'characters': benchmark_characters,
   'epochs': benchmark_epochs,
 }
 

@@ -29,3 +29,18 @@ def test_input_is_measured_in_memory_and_streamed():
     'input, batch 512: streamed by grain, after the first pass',
   ]
   assert all(row['note'].endswith(' codes/s') for row in rows)
+
+
+def test_characters_are_drawn_in_every_style_and_size(monkeypatch):
+  drawn = []
+
+  def once(call, seconds):
+    drawn.append(call().shape)
+    return 0.08, 5
+
+  monkeypatch.setattr(benchmark, 'measure', once)
+  rows = benchmark.benchmark_characters(1.0)
+  assert len(rows) == 4 * 4
+  assert rows[5]['what'] == 'character, cel, 256 x 256'
+  assert rows[5]['note'] == '100 pictures/s'
+  assert drawn[5] == (256, 256, 4)
