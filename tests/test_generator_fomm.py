@@ -184,6 +184,7 @@ def test_full_size_has_the_papers_shapes():
   assert deepest.shape == (3, 3, 1024, 1024)
 
 
+@pytest.mark.slow
 def test_new_keypoints_start_with_identity_jacobians():
   config = dataclasses.replace(TINY, keypoint_blocks=1)
   image = np.random.default_rng(0).random((1, 32, 32, 3)).astype(np.float32)
