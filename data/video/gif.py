@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import fractions
 import itertools
 import os
-import pathlib
-import tempfile
-import zlib
 
 import numpy as np
 from PIL import Image
 
-from edtn_jax.pictures import style
+from data import files
+from data.video.base import Color, VideoWriter
+from data.video.spool import FrameSpool
 
 _TRANSPARENT = 255
 _APART = 6
@@ -41,121 +41,71 @@ def frame_durations_cs(count: int, frame_rate: float) -> list[int]:
   ]
 
 
-class GifWriter:
+class GifWriter(VideoWriter):
   """Collects frames on disk and writes them with one shared palette.
 
   A palette a frame makes still areas flicker, so the palette is made at the
-  end, from samples of every frame. Until then frames wait, compressed, in a
-  temporary file: memory holds one frame and a few samples of each. Encoding
-  holds all frames once at one byte a pixel, which `max_frames` bounds.
+  end, from samples of every frame. Until then frames wait on disk: memory
+  holds one frame and a few samples of each. Encoding holds all frames once at
+  one byte a pixel, so a GIF is for short pieces.
 
-  Use as a context manager; the file appears when the block ends without an
-  error, and only then.
-
-  Example:
-    >>> with GifWriter('out.gif', frame_rate=12.5) as gif:
-    ...   for frame in frames:
-    ...     gif.add(frame)
-
-  Attributes:
-    path: where the GIF goes.
-    frame_count: frames added so far.
+  GIF counts in hundredths of a second, see `frame_durations_cs`.
   """
 
   def __init__(
     self,
     path: str | os.PathLike,
-    frame_rate: float,
+    fps: float | fractions.Fraction,
+    size: tuple[int, int] | None = None,
     *,
-    max_frames: int = 200,
-    flat_colors: tuple[style.Color, ...] = style.FLAT_COLORS,
+    background: Color = (255, 255, 255),
+    flat_colors: tuple[Color, ...] = (),
   ):
     """Opens the temporary file.
 
     Args:
       path: where the GIF goes; its folder must exist.
-      frame_rate: frames a second, > 0.
-      max_frames: frames beyond these are dropped (`full` says when).
-      flat_colors: colours that the palette must hold exactly.
+      fps: frames a second.
+      size: (width, height), or None for that of the first frame.
+      background: colour under transparent frames.
+      flat_colors: colours that the palette must hold exactly, at most 128.
 
     Raises:
-      ValueError: if the frame rate or the bound is not above 0.
+      VideoError: if the rate is wrong.
     """
-    if not frame_rate > 0 or max_frames < 1:
-      raise ValueError(
-        f'GIF: frame_rate is {frame_rate}, max_frames {max_frames}; both must '
-        'be above 0'
-      )
-    self.path = pathlib.Path(path)
-    self.frame_count = 0
-    self._frame_rate = frame_rate
-    self._max_frames = max_frames
+    super().__init__(path, fps, size, background=background)
     self._flat_colors = flat_colors
-    self._lengths: list[int] = []
     self._samples: list[np.ndarray] = []
-    self._shape: tuple[int, ...] | None = None
     self._random = np.random.default_rng(0)
-    self._spool = tempfile.TemporaryFile()  # noqa: SIM115
+    self._spool = FrameSpool()
 
-  @property
-  def full(self) -> bool:
-    """True when no further frame will be taken."""
-    return self.frame_count >= self._max_frames
-
-  def add(self, frame: np.ndarray | Image.Image) -> None:
-    """Adds a frame; does nothing when full.
-
-    Args:
-      frame: [H, W, 3] uint8 or an RGB picture, all of one size.
-
-    Raises:
-      ValueError: if the size differs from the first frame's.
-    """
-    if self.full:
-      return
-    frame = np.asarray(frame)
-    self._shape = self._shape or frame.shape
-    if frame.shape != self._shape or frame.dtype != np.uint8:
-      raise ValueError(
-        f'GIF frame {self.frame_count} is {frame.dtype} {frame.shape}, wanted '
-        f'uint8 {self._shape}'
-      )
+  def _write(self, frame: np.ndarray) -> None:
     pixels = frame.reshape(-1, 3)
     chosen = self._random.integers(0, len(pixels), _SAMPLES_PER_FRAME)
     self._samples.append(pixels[chosen])
-    packed = zlib.compress(frame.tobytes(), 1)
-    self._spool.write(packed)
-    self._lengths.append(len(packed))
-    self.frame_count += 1
+    self._spool.add(frame)
 
-  def close(self) -> None:
-    """Writes the GIF; without any frame there is no file."""
-    if self._spool.closed:
-      return
+  def _discard(self, error: BaseException) -> None:
+    self._spool.close()
+
+  def _finish(self) -> None:
     try:
       if self.frame_count:
-        self._write()
+        self._save()
     finally:
       self._spool.close()
 
-  def __enter__(self) -> GifWriter:
-    return self
-
-  def __exit__(self, error_type, error, traceback) -> None:
-    if error_type is None:
-      self.close()
-    else:
-      self._spool.close()
-
-  def _write(self) -> None:
+  def _save(self) -> None:
     palette = shared_palette(np.concatenate(self._samples), self._flat_colors)
-    frames = self._indexed_frames(palette)
-    durations = frame_durations_cs(self.frame_count, self._frame_rate)
-    partial = self.path.with_name(self.path.name + '.partial')
+    frames = (
+      Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+      for frame in self._spool
+    )
+    durations = frame_durations_cs(self.frame_count, float(self.fps))
     first = next(frames)
-    try:
+    with files.atomic_writer(self.path) as file:
       first.save(
-        partial,
+        file,
         format='GIF',
         save_all=True,
         append_images=frames,
@@ -167,22 +117,10 @@ class GifWriter:
         optimize=True,
         transparency=_TRANSPARENT,
       )
-      os.replace(partial, self.path)
-    finally:
-      partial.unlink(missing_ok=True)
-
-  def _indexed_frames(self, palette: Image.Image):
-    self._spool.seek(0)
-    for length in self._lengths:
-      data = zlib.decompress(self._spool.read(length))
-      frame = np.frombuffer(data, np.uint8).reshape(self._shape)
-      yield Image.fromarray(frame).quantize(
-        palette=palette, dither=Image.Dither.NONE
-      )
 
 
 def shared_palette(
-  samples: np.ndarray, flat_colors: tuple[style.Color, ...]
+  samples: np.ndarray, flat_colors: tuple[Color, ...]
 ) -> Image.Image:
   """Chooses at most 255 colours for a whole animation.
 
