@@ -113,10 +113,10 @@ def _run(command: str) -> int:
   except (ValueError, OSError, RuntimeError) as error:
     if flags.FLAGS.traceback:
       raise
-    print(f'edtn {command}: {error}', file=sys.stderr)
+    print(f'edtn {command}: {command_help.told(error)}', file=sys.stderr)
     return 2
-  except KeyboardInterrupt:
-    print(f'edtn {command}: interrupted', file=sys.stderr)
+  except KeyboardInterrupt as error:
+    print(f'edtn {command}: {command_help.told(error)}', file=sys.stderr)
     return 130
 
 

@@ -39,6 +39,13 @@ def config_reason(error: Exception) -> str:
   return f'no such key: {reason}' if unknown else reason
 
 
+def told(error: BaseException) -> str:
+  """An error and its notes, such as where an unfinished result is kept."""
+  interrupted = isinstance(error, KeyboardInterrupt)
+  text = 'interrupted' if interrupted else str(error)
+  return '\n  '.join([text, *getattr(error, '__notes__', ())])
+
+
 def joined_config_words(words: Sequence[str]) -> list[str]:
   """Turns `--config.key value` into `--config.key=value`, as absl would."""
   joined, waiting = [], False

@@ -98,13 +98,14 @@ def reenact(
   head_pose: str = 'absolute',
   angle_limit_deg: float = 35.0,
   fps: float = 25.0,
-  gif: bool = True,
+  media: str = 'gif',
   gif_every: int = 2,
   gif_max_frames: int = 120,
   puppet: str = '',
+  puppet_size: int = 512,
   pose: str = '',
 ) -> int:
-  """Drive an anime pose by face codes: pose vectors and a GIF.
+  """Drive an anime character by face codes: pose vectors, moving pictures.
 
   Args:
     output: directory for the results
@@ -125,10 +126,12 @@ def reenact(
     head_pose: absolute or relative
     angle_limit_deg: head angles are clamped to plus and minus this
     fps: frames a second of the driver
-    gif: whether to draw the GIF
-    gif_every: draw one frame in so many
-    gif_max_frames: stop drawing after so many pictures
-    puppet: seed of an anime character to drive in the GIF, e.g. 7
+    media: moving pictures to make, comma-separated: gif, mp4 (needs the extra
+      [video]), webp, png (a folder of numbered frames); or none
+    gif_every: GIF and WebP take one frame in so many; MP4 and PNG take all
+    gif_max_frames: GIF and WebP end after so many pictures
+    puppet: anime character to drive, a seed such as 7; also drawn alone
+    puppet_size: side of the pictures of the character alone, pixels
     pose: instead of driving, draw the puppet in one pose, such as
       mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
   """
@@ -136,10 +139,10 @@ def reenact(
     from edtn_jax.pose_run import pose_run
 
     _require(reenact, puppet=puppet)
-    print(pose_run(output, puppet=puppet, pose=pose))
+    print(pose_run(output, puppet=puppet, pose=pose, size=puppet_size))
     return 0
   _require(reenact, driving=driving, workdir=workdir)
-  from edtn_jax.reenact import ReenactOptions
+  from edtn_jax.reenact_options import ReenactOptions
   from edtn_jax.reenact_run import reenact_run
 
   options = ReenactOptions(
@@ -151,9 +154,10 @@ def reenact(
     head_pose=head_pose,
     angle_limit_deg=angle_limit_deg,
     fps=fps,
-    gif=gif,
+    media=() if media == 'none' else tuple(dict.fromkeys(_words(media))),
     gif_every=gif_every,
     gif_max_frames=gif_max_frames,
+    puppet_size=puppet_size,
   )
   summary = reenact_run(
     driving,

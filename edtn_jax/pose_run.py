@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
 import pathlib
 
 import numpy as np
-from PIL import Image
+from absl import logging
+from PIL import Image, PngImagePlugin
 
 from data import files, pose_vector
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures import panels, style
-from edtn_jax.pictures.puppet import make_puppet
-from edtn_jax.pictures.storyboard import Puppet
+from edtn_jax.pictures.puppet import CharacterPuppet, Puppet
+from edtn_jax.pictures.storyboard import character_panel
 
 SWEEP = 'sweep'
 SWEEP_STEPS = 5
-_SIZE = 256
 # Degrees up to which a head turns gracefully.
 _ANGLES = (-35, 35)
 _SHEET_SIZE = 144
+# Written into our pictures: what has it may be replaced by a newer one.
+_SOFTWARE = ('Software', 'edtn reenact --pose')
 
 
 def parse_pose(text: str) -> np.ndarray:
@@ -28,7 +32,7 @@ def parse_pose(text: str) -> np.ndarray:
   Args:
     text: comma-separated `name=number`; names as in `data.pose_vector`,
       coefficients in [0, 1], angles in degrees within +-35. What is not named
-      is 0.
+      is 0; what is out of range is clamped, with one warning.
 
   Returns:
     [20] float32 pose vector.
@@ -37,51 +41,70 @@ def parse_pose(text: str) -> np.ndarray:
     ConfigError: naming every part that cannot be used.
   """
   pose = np.zeros(pose_vector.NUM_POSE, np.float32)
-  problems = []
-  for part in filter(None, text.split(',')):
-    name, _, value = part.partition('=')
-    problem = _problem(part, name, value)
+  problems, clamped, seen = [], [], set()
+  for part in filter(None, (part.strip() for part in text.split(','))):
+    name, _, value = (word.strip() for word in part.partition('='))
+    problem = _problem(part, name, value, seen)
+    seen.add(name)
     if problem:
       problems.append(problem)
-    else:
-      pose[pose_vector.POSE_INDEX[name]] = float(value)
+      continue
+    low, high = _ANGLES if name in pose_vector.ANGLE_NAMES else (0, 1)
+    number = min(max(float(value), low), high)
+    pose[pose_vector.POSE_INDEX[name]] = number
+    if number != float(value):
+      clamped.append(f'{part} to {number:g}')
   if problems:
     raise ConfigError(problems)
+  if clamped:
+    logging.warning(
+      'Out of range and clamped: %s. Coefficients are 0 to 1, angles within '
+      '%d degrees.',
+      ', '.join(clamped),
+      _ANGLES[1],
+    )
   return pose
 
 
-def _problem(part: str, name: str, value: str) -> Problem | None:
+def _problem(
+  part: str, name: str, value: str, seen: set[str]
+) -> Problem | None:
   """What is wrong with one part of a pose, or None."""
   if name not in pose_vector.POSE_INDEX:
-    known = ', '.join(pose_vector.POSE_NAMES)
-    return Problem('pose', part, 'names no pose number', f'There are: {known}.')
-  low, high = _ANGLES if name in pose_vector.ANGLE_NAMES else (0, 1)
+    near = difflib.get_close_matches(name, pose_vector.POSE_NAMES, 3, 0.6)
+    remedy = f'There are: {", ".join(pose_vector.POSE_NAMES)}.'
+    if near:
+      remedy = f'Did you mean {" or ".join(near)}?'
+    return Problem('pose', part, 'names no pose number', remedy)
+  if name in seen:
+    return Problem('pose', part, f'names {name} again', 'Name it once.')
   try:
-    fits = low <= float(value) <= high
+    fits = math.isfinite(float(value))
   except ValueError:
     fits = False
   if fits:
     return None
-  rule = f'must be {name}=number with a number of {low} to {high}'
-  return Problem('pose', part, rule, f'Write {name}={high}, for example.')
+  rule = f'must be {name}=number'
+  return Problem('pose', part, rule, f'Write {name}=1, for example.')
 
 
 def sweep_sheet(puppet: Puppet) -> Image.Image:
   """One row a pose number, from its lowest to its highest value.
 
   Args:
-    puppet: draws a pose vector [20] as a square picture.
+    puppet: draws the character.
 
   Returns:
     The sheet: 20 rows of `SWEEP_STEPS` pictures with names and values.
   """
-  pictures, labels = [], []
+  poses, labels = [], []
   for i, number in enumerate(pose_vector.POSE_NUMBERS):
     for value in np.linspace(number.low, number.high, SWEEP_STEPS):
       pose = np.zeros(pose_vector.NUM_POSE, np.float32)
       pose[i] = value
-      pictures.append(puppet(pose))
+      poses.append(pose)
       labels.append(f'{number.name.replace("_", " ")} {value:g}')
+  pictures = [character_panel(p, _SHEET_SIZE) for p in puppet(np.stack(poses))]
   colors = [
     style.GROUP_COLORS[number.group]
     for number in pose_vector.POSE_NUMBERS
@@ -93,29 +116,60 @@ def sweep_sheet(puppet: Puppet) -> Image.Image:
 
 
 def pose_run(
-  output: str | os.PathLike, *, puppet: str, pose: str
+  output: str | os.PathLike, *, puppet: str, pose: str, size: int = 512
 ) -> pathlib.Path:
   """Draws a character in a pose.
 
   Args:
     output: directory for the picture.
-    puppet: seed of a character.
+    puppet: see `CharacterPuppet`.
     pose: see `parse_pose`, or `sweep` for `sweep_sheet`.
+    size: side of the picture of one pose, pixels, 64 to 1024.
 
   Returns:
-    Path of `pose.png` or `sweep.png`.
+    Path of `pose.png`, transparent around the character, or of `sweep.png`.
 
   Raises:
-    ConfigError: if the character or the pose cannot be used.
+    ConfigError: if the size or the pose cannot be used, or another picture is
+      in the way.
+    CharacterError: if the character cannot be used.
   """
-  if pose == SWEEP:
-    name, picture = 'sweep.png', sweep_sheet(make_puppet(puppet, _SHEET_SIZE))
+  path = pathlib.Path(output) / ('sweep.png' if pose == SWEEP else 'pose.png')
+  vector = None if pose == SWEEP else parse_pose(pose)
+  _check_output(path)
+  if not 64 <= size <= 1024:
+    rule, remedy = 'must be 64 to 1024', 'The default is 512.'
+    raise ConfigError([Problem('puppet_size', size, rule, remedy)])
+  if vector is None:
+    picture = sweep_sheet(CharacterPuppet(puppet, 2 * _SHEET_SIZE))
   else:
-    vector = parse_pose(pose)
-    drawn = make_puppet(puppet, _SIZE)(vector)
-    name, picture = 'pose.png', Image.fromarray(drawn)
-  path = pathlib.Path(output) / name
+    (drawn,) = CharacterPuppet(puppet, size)(vector[None])
+    picture = Image.fromarray(drawn)
+  information = PngImagePlugin.PngInfo()
+  information.add_text(*_SOFTWARE)
   path.parent.mkdir(parents=True, exist_ok=True)
   with files.atomic_writer(path) as file:
-    picture.save(file, 'PNG')
+    picture.save(file, 'PNG', pnginfo=information)
   return path
+
+
+def _check_output(path: pathlib.Path) -> None:
+  """Refuses to replace a picture that is not of this command."""
+  folder, problem = path.parent, ''
+  if folder.exists() and not folder.is_dir():
+    problem = 'is a file'
+  elif path.exists() and not _is_ours(path):
+    problem = f'holds another {path.name}, which is left alone'
+  if problem:
+    raise ConfigError(
+      [Problem('output', str(folder), problem, 'Name another folder.')]
+    )
+
+
+def _is_ours(path: pathlib.Path) -> bool:
+  key, value = _SOFTWARE
+  try:
+    with Image.open(path) as picture:
+      return picture.info.get(key) == value
+  except OSError:
+    return False

@@ -1,6 +1,7 @@
 """A person's face codes drive an anime character: codes in, pose vectors out.
 
-    driver -> translate -> smooth -> calibrate -> gain -> clamp -> files, GIF
+    driver -> translate -> smooth -> calibrate -> gain -> clamp -> files,
+                                                         moving pictures
 
 Everything streams in chunks; memory does not grow with length. Where the
 neutral face is wanted, the driver is read twice: once to find it, once to use
@@ -12,6 +13,7 @@ from __future__ import annotations
 import collections.abc
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 from typing import Any
@@ -19,112 +21,25 @@ from typing import Any
 import numpy as np
 
 from data import codes, files, pose_vector
+from data.video.png_folder import check_png_folder
 from edtn_jax import reenact_summary as summary_lib
-from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.meshes import MeshScene
-from edtn_jax.pictures.storyboard import FramePicture, Puppet, Storyboard
+from edtn_jax.pictures.puppet import Puppet
+from edtn_jax.pictures.storyboard import FramePicture
 from edtn_jax.pose_files import CSV_NAME, NPZ_NAME, open_pose_files
+from edtn_jax.reenact_options import ReenactOptions
+from edtn_jax.reenact_pictures import ReenactPictures, picture_names
 from edtn_jax.signal import pose
 from edtn_jax.signal.neutral import Neutral, NeutralFinder
 
-GIF_NAME = 'reenactment.gif'
 SUMMARY_NAME = 'summary.json'
-
-NEUTRAL_MODES = ('output', 'code', 'none')
-HEAD_POSES = ('absolute', 'relative')
+_FORMAT = 'edtn_reenactment'
 
 Translate = collections.abc.Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class ReenactError(ValueError):
   """A driver or a network that reenactment cannot work with."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ReenactOptions:
-  """How to reenact.
-
-  Attributes:
-    neutral: how a person's standing offset is removed. `output` (default)
-      maps the network's output for the neutral face to 0 and keeps 1 at 1
-      (`signal.pose.CalibrateNeutral`); `code` subtracts the neutral
-      expression before the network; `none` leaves all as the network says.
-      On 200 real frames the released weights hold the brows at 0.84 whatever
-      the face does. `output` brings the picked neutral frames to 0 and keeps
-      the blinks; `code` only trades one offset for another (0.7 brows, 0.5
-      widened eyes), because those weights do not map a zero code to zero.
-      For a network that does, `code` is the cleaner way.
-    neutral_frames: names of frames that show the neutral face; empty picks
-      the calmest tenth.
-    mouth_gain: factor of the mouth coefficients.
-    eye_gain: factor of the eye coefficients.
-    smoothing: whether to run the one-euro filter (`signal.pose.SMOOTHING`).
-    head_pose: `absolute` passes the head rotation on; `relative` measures it
-      from the neutral frames, or from the first frame without calibration.
-    angle_limit_deg: head angles are clamped to plus and minus this.
-    fps: frames a second of the driver.
-    gif: whether to draw a GIF.
-    gif_every: take one frame in so many.
-    gif_max_frames: stop drawing after so many pictures.
-    panel_size: height of the GIF's panels, pixels.
-  """
-
-  neutral: str = 'output'
-  neutral_frames: tuple[str, ...] = ()
-  mouth_gain: float = 1.0
-  eye_gain: float = 1.0
-  smoothing: bool = True
-  head_pose: str = 'absolute'
-  angle_limit_deg: float = 35.0
-  fps: float = 25.0
-  gif: bool = True
-  gif_every: int = 2
-  gif_max_frames: int = 120
-  panel_size: int = 240
-
-  def validate(self) -> None:
-    """Checks every option.
-
-    Raises:
-      ConfigError: with every problem: key, value, rule, remedy.
-    """
-    problems = []
-    for key, allowed in (('neutral', NEUTRAL_MODES), ('head_pose', HEAD_POSES)):
-      value = getattr(self, key)
-      if value not in allowed:
-        rule = f'must be one of {", ".join(allowed)}'
-        problems.append(Problem(key, value, rule, f'Use {key}={allowed[0]}.'))
-    for key, low, high in (
-      ('mouth_gain', 0, 10),
-      ('eye_gain', 0, 10),
-      ('angle_limit_deg', 1, 180),
-      ('fps', 1, 1000),
-      ('gif_every', 1, 10_000),
-      ('gif_max_frames', 1, 1000),
-      ('panel_size', 128, 1024),
-    ):
-      value = getattr(self, key)
-      if not low <= value <= high:
-        rule = f'must be {low} to {high}'
-        default = type(self).__dataclass_fields__[key].default
-        problems.append(Problem(key, value, rule, f'The default is {default}.'))
-    if self.neutral_frames and not self.needs_neutral:
-      problems.append(
-        Problem(
-          'neutral_frames',
-          self.neutral_frames,
-          'has no effect with neutral=none and an absolute head pose',
-          'Use neutral=output.',
-        )
-      )
-    if problems:
-      raise ConfigError(problems)
-
-  @property
-  def needs_neutral(self) -> bool:
-    """Whether the driver must be read once before to find the neutral face."""
-    named_head = self.head_pose == 'relative' and bool(self.neutral_frames)
-    return self.neutral != 'none' or named_head
 
 
 def reenact(
@@ -137,11 +52,14 @@ def reenact(
   frame_picture: FramePicture | None = None,
   puppet: Puppet | None = None,
 ) -> dict[str, Any]:
-  """Turns a driver into pose vectors, on disk and in a GIF.
+  """Turns a driver into pose vectors and moving pictures.
 
   Writes `pose_vectors.csv`, `pose_vectors.npz` (see `pose_files`),
-  `summary.json` and, if asked, `reenactment.gif`. Nothing is left half
-  written.
+  `summary.json` and, for each kind of `options.media`, `reenactment.*` (driver,
+  meshes, character and bars side by side) and `puppet.*` (the character
+  alone). An earlier reenactment is replaced; other data is never. Nothing is
+  left half written, but for a PNG sequence that ends early: see
+  `data.video.png_folder`.
 
   Args:
     driver: yields chunks of one person's video, such as
@@ -151,27 +69,34 @@ def reenact(
       float32, radians) to pose coefficients [T, 17] in [0, 1].
     output_dir: folder for the results, made if absent.
     options: see `ReenactOptions`; defaults when None.
-    scene: draws the meshes of the GIF; without it the GIF shows only bars.
+    scene: draws the meshes of the storyboard; left out when None.
     frame_picture: gives the driving frame for a frame name, or None; such as
       `pictures.frames.FrameFolder`.
-    puppet: draws the character that is driven, from a pose vector [20], such
-      as `pictures.puppet.make_puppet`.
+    puppet: draws the character that is driven, such as
+      `pictures.puppet.CharacterPuppet`.
 
   Returns:
     The summary, as in `summary.json`: frames, skipped frames, statistics a
-    coefficient, jitter before and after, closed eyes, clamped frames, times.
+    coefficient, jitter before and after, closed eyes, clamped frames, the
+    character, frames by moving picture, times.
 
   Raises:
     ConfigError: if options are wrong.
     ReenactError: if the driver has no frames, holds several clips or cannot
-      be read twice, or the network's output is wrong.
+      be read twice, the network's output is wrong, or `output_dir` holds other
+      data.
+    VideoError: if a moving picture cannot be written.
     NeutralError: if a named neutral frame is not there.
   """
   options = options or ReenactOptions()
   options.validate()
   output_dir = pathlib.Path(output_dir)
-  if output_dir.exists() and not output_dir.is_dir():
-    raise ReenactError(f'{output_dir} is a file; name a folder for the results')
+  results = [
+    CSV_NAME,
+    NPZ_NAME,
+    *picture_names(options.media, with_character=puppet is not None),
+  ]
+  _check_output(output_dir, results, options.media)
   clock = summary_lib.Stopwatch()
   neutral = None
   if options.needs_neutral:
@@ -181,11 +106,20 @@ def reenact(
   statistics = summary_lib.Statistics()
   with contextlib.ExitStack() as stack:
     pose_files = stack.enter_context(open_pose_files(output_dir))
-    board = None
-    if options.gif:
-      board = stack.enter_context(
-        _storyboard(output_dir, options, scene, frame_picture, puppet)
+    pictures = stack.enter_context(
+      ReenactPictures(
+        output_dir,
+        media=options.media,
+        fps=options.fps,
+        every=options.gif_every,
+        max_frames=options.gif_max_frames,
+        panel_size=options.panel_size,
+        scene=scene,
+        frame_picture=frame_picture,
+        puppet=puppet,
+        progress=summary_lib.ProgressLine(getattr(driver, 'num_frames', None)),
       )
+    )
     for chunk in clock.each('read', _one_clip(driver)):
       with clock('translate'):
         output = _translate(translate, chunk, process.code_offset)
@@ -194,49 +128,59 @@ def reenact(
         statistics.add(before, smoothed, poses)
       with clock('write'):
         pose_files.add(chunk.frames, poses, output)
-      if board:
-        with clock('pictures'):
-          shown = chunk.expression
-          if scene and scene.is_approximate and neutral:
-            shown = shown - neutral.expression
-          board.add(
-            chunk.frames, shown, chunk.jaw_pose, chunk.global_pose, poses
-          )
+      with clock('pictures'):
+        shown = chunk.expression
+        if scene and scene.is_approximate and neutral:
+          shown = shown - neutral.expression
+        pictures.add(
+          chunk.frames, shown, chunk.jaw_pose, chunk.global_pose, poses
+        )
     if not pose_files.frame_count:
       raise ReenactError('the driver has no frames')
     with clock('write'):
       stack.close()
   summary = {
+    'format': _FORMAT,
     'frames': pose_files.frame_count,
     **_skipped_summary(driver),
-    'gif_frames': board.picture_count if board else 0,
+    'pictures': pictures.frame_counts(),
     'clamped_frames': process.clamp.clamped_frames,
     **statistics.summary(),
     **_neutral_summary(neutral),
+    **_puppet_summary(puppet),
     'options': {
       **dataclasses.asdict(options),
       'neutral_frames': list(options.neutral_frames),
+      'media': list(options.media),
     },
-    'files': [CSV_NAME, NPZ_NAME, *([GIF_NAME] if options.gif else [])],
+    'files': results,
     'seconds': clock.seconds(),
   }
   files.write_json(output_dir / SUMMARY_NAME, summary)
   return summary
 
 
-def _storyboard(
-  output_dir, options, scene, frame_picture, puppet
-) -> Storyboard:
-  return Storyboard(
-    output_dir / GIF_NAME,
-    frame_rate=options.fps,
-    scene=scene,
-    frame_picture=frame_picture,
-    puppet=puppet,
-    every=options.gif_every,
-    max_frames=options.gif_max_frames,
-    size=options.panel_size,
-  )
+def _check_output(
+  folder: pathlib.Path, results: list[str], media: tuple[str, ...]
+) -> None:
+  """Refuses a folder in which somebody else's file would be replaced."""
+  if folder.exists() and not folder.is_dir():
+    raise ReenactError(f'{folder} is a file; name a folder for the results')
+  for name in results if 'png' in media else ():
+    if not pathlib.Path(name).suffix:
+      check_png_folder(folder / name)
+  try:
+    summary = json.loads((folder / SUMMARY_NAME).read_bytes())
+  except (OSError, ValueError):
+    summary = None
+  if isinstance(summary, dict) and summary.get('format') == _FORMAT:
+    return
+  taken = [n for n in [SUMMARY_NAME, *results] if (folder / n).is_file()]
+  if taken:
+    raise ReenactError(
+      f'{folder} holds other data ({", ".join(taken)}) and is left alone; '
+      'choose another output folder'
+    )
 
 
 class _Process:
@@ -327,6 +271,11 @@ def _skipped_summary(driver) -> dict[str, Any]:
     'skipped_frames': len(skipped),
     'skipped': [f'{frame.path}: {frame.reason}' for frame in skipped],
   }
+
+
+def _puppet_summary(puppet: Puppet | None) -> dict[str, Any]:
+  description = getattr(puppet, 'description', None)
+  return {'puppet': description} if description else {}
 
 
 def _neutral_summary(neutral: Neutral | None) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
-from edtn_jax.pictures.puppet import make_puppet
-from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
+from edtn_jax.pictures.puppet import CharacterPuppet
+from edtn_jax.reenact import ReenactError, reenact
+from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.pose_adapter import load_pose_adapter
 
@@ -44,24 +45,26 @@ def reenact_run(
     output: directory for the results.
     options: how to reenact.
     step: checkpoint step; None takes the newest.
-    frames: directory of driving frames for the GIF, or ''.
+    frames: directory of driving frames to show, or ''.
     face: FLAME file to draw with, or '' for the run's own head model.
     landmarks: landmark files of `face`, comma-separated.
     pose_adapter: .npy to use instead of the checkpoint's adapter, or ''.
     clip: clip name in a data set.
     split: split of a data set.
-    puppet: seed of an anime character to drive in the GIF, or ''.
+    puppet: anime character to drive, see `CharacterPuppet`, or ''.
 
   Returns:
     The summary, see `edtn_jax.reenact.reenact`.
 
   Raises:
-    ConfigError: if options are wrong, or panels are given without a GIF.
+    ConfigError: if options are wrong, or there is something to show but no
+      moving picture.
     ReenactError: if codes and network speak of different face models.
     CheckpointError, PoseAdapterError, FlameFileError: see there.
   """
   options.validate()
   _check_pictures(options, frames=frames, puppet=puppet)
+  character = CharacterPuppet(puppet, options.puppet_size) if puppet else None
   found = checkpoints.load_checkpoint(workdir, step=step)
   driver = open_driver(driving, split=split, clip=clip)
   space = faces.expression_space(found.config.face)
@@ -74,9 +77,8 @@ def reenact_run(
     )
   translate = make_translate(found)
   pictures = FrameFolder(frames) if frames else None
-  character = make_puppet(puppet, options.panel_size) if puppet else None
   scene = None
-  if options.gif:
+  if options.media:
     scene = _scene(found, face, landmarks, pose_adapter, options.panel_size)
   return reenact(
     driver,
@@ -90,13 +92,16 @@ def reenact_run(
 
 
 def _check_pictures(options: ReenactOptions, **panels: str) -> None:
-  """Refuses panels of a GIF that is not drawn."""
+  """Refuses what is shown in moving pictures when there are none."""
   problems = [
     Problem(
-      name, value, 'is a panel of the GIF, which is off', 'Leave out gif=false.'
+      name,
+      value,
+      'is shown in moving pictures, of which there are none',
+      'Leave out --media=none.',
     )
     for name, value in panels.items()
-    if value and not options.gif
+    if value and not options.media
   ]
   if problems:
     raise ConfigError(problems)
@@ -118,8 +123,8 @@ def _scene(
     adapter = load_pose_adapter(pose_adapter)
   if adapter is None and faces.expression_space(config) == FLAME_SPACE:
     logging.warning(
-      'No meshes in the GIF: this checkpoint carries no pose adapter. Give '
-      '--pose_adapter=MATRIX.npy, or convert with it.'
+      'No meshes in the pictures: this checkpoint carries no pose adapter. '
+      'Give --pose_adapter=MATRIX.npy, or convert with it.'
     )
     return None
   return face_scene(faces.load_face(config, adapter), size)

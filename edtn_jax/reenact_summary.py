@@ -8,6 +8,7 @@ import time
 from typing import Any, TypeVar
 
 import numpy as np
+from absl import logging
 
 from data import pose_vector
 from edtn_jax.signal.statistics import StreamStatistics
@@ -91,6 +92,41 @@ def closed_eyes(poses: np.ndarray) -> np.ndarray:
     ]
     sides.append(poses[:, columns].max(axis=1))
   return np.minimum(*sides) > _CLOSED_EYE
+
+
+class ProgressLine:
+  """Logs, every few seconds, how far a stream is."""
+
+  def __init__(self, total: int | None, every_seconds: float = 5.0):
+    """Starts the clock.
+
+    Args:
+      total: frames of the whole stream, None if unknown.
+      every_seconds: time between two lines.
+    """
+    self._total = total
+    self._every = every_seconds
+    self._count = 0
+    self._start = self._last = time.perf_counter()
+
+  def add(self, count: int) -> None:
+    """Counts frames that are done."""
+    self._count += count
+    now = time.perf_counter()
+    if now - self._last < self._every:
+      return
+    self._last = now
+    rate = self._count / (now - self._start)
+    if self._total is None:
+      logging.info('frame %d | %.1f frames/s', self._count, rate)
+      return
+    logging.info(
+      'frame %d/%d | %.1f frames/s | %.0f s left',
+      self._count,
+      self._total,
+      rate,
+      (self._total - self._count) / rate,
+    )
 
 
 class Stopwatch:

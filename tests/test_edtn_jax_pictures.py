@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data import pose_vector
-from edtn_jax.pictures import bars, gif, meshes, panels, storyboard, style
+from edtn_jax.pictures import bars, media, meshes, panels, storyboard, style
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.frames import FrameFolder
 from flame_jax.assets import FlameAssets
@@ -160,15 +160,6 @@ def test_transparency_is_laid_on_paper():
   assert (np.asarray(panels.to_image(image)) == style.PAPER).all()
 
 
-@pytest.mark.parametrize('rate', [12.5, 24.0, 25.0, 30.0])
-def test_gif_durations_add_up(rate):
-  durations = gif.frame_durations_cs(240, rate)
-  assert abs(sum(durations) - 100 * 240 / rate) <= 0.5
-  assert max(durations) - min(durations) <= 1
-  assert gif.frame_durations_cs(4, 30.0) == [3, 4, 3, 3]
-  assert gif.frame_durations_cs(2, 1000.0) == [2, 2]
-
-
 def _read_gif(path):
   with Image.open(path) as image:
     frames, durations = [], []
@@ -177,97 +168,6 @@ def _read_gif(path):
       frames.append(np.asarray(image.convert('RGB')))
       durations.append(image.info['duration'])
     return frames, durations, image.info.get('loop')
-
-
-def _count_color_tables(data):
-  """(global, local) colour tables of a GIF (GIF89a specification)."""
-  position, local = 13, 0
-  flags = data[10]
-  if flags & 0x80:
-    position += 3 << ((flags & 7) + 1)
-  while data[position] != 0x3B:
-    if data[position] == 0x21:
-      position += 2
-    else:
-      table = data[position + 9]
-      position += 10
-      if table & 0x80:
-        local += 1
-        position += 3 << ((table & 7) + 1)
-      position += 1
-    while data[position]:
-      position += data[position] + 1
-    position += 1
-  return flags >> 7, local
-
-
-def _moving_frames(count=8):
-  noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
-  frames = []
-  for t in range(count):
-    frame = np.zeros((40, 60, 3), np.uint8)
-    frame[:, :30] = noise
-    frame[4 + t : 9 + t, 35:50] = style.GROUP_COLORS['mouth']
-    frames.append(frame)
-  return frames
-
-
-def test_gif_frames_timing_loop_and_exact_flat_colours(tmp_path):
-  path = tmp_path / 'out.gif'
-  frames = _moving_frames()
-  with gif.GifWriter(path, 30.0) as writer:
-    for frame in frames:
-      writer.add(frame)
-    assert not path.exists()
-  got, durations, loop = _read_gif(path)
-  assert len(got) == len(frames)
-  assert durations == [
-    10 * d for d in gif.frame_durations_cs(len(frames), 30.0)
-  ]
-  assert loop == 0
-  for picture, frame in zip(got, frames, strict=True):
-    np.testing.assert_array_equal(picture[:, 30:], frame[:, 30:])
-  assert _count_color_tables(path.read_bytes()) == (1, 0)
-  # No flicker: what stands still has the same colours in every frame.
-  for picture in got:
-    np.testing.assert_array_equal(picture[:, :30], got[0][:, :30])
-  assert [p.name for p in tmp_path.iterdir()] == ['out.gif']
-
-
-def test_gif_is_bounded_and_a_failed_one_leaves_nothing(tmp_path):
-  with gif.GifWriter(tmp_path / 'few.gif', 25.0, max_frames=3) as writer:
-    for frame in _moving_frames(8):
-      writer.add(frame)
-    assert writer.full
-  assert len(_read_gif(tmp_path / 'few.gif')[0]) == 3
-
-  def fail():
-    with gif.GifWriter(tmp_path / 'bad.gif', 25.0) as writer:
-      writer.add(_moving_frames(1)[0])
-      raise RuntimeError('stop')
-
-  with pytest.raises(RuntimeError, match='stop'):
-    fail()
-  assert [p.name for p in tmp_path.iterdir()] == ['few.gif']
-
-
-def test_gif_refuses_other_sizes(tmp_path):
-  with gif.GifWriter(tmp_path / 'out.gif', 25.0) as writer:
-    writer.add(np.zeros((4, 4, 3), np.uint8))
-    with pytest.raises(ValueError, match='frame 1'):
-      writer.add(np.zeros((4, 5, 3), np.uint8))
-  with pytest.raises(ValueError, match='above 0'):
-    gif.GifWriter(tmp_path / 'x.gif', 0.0)
-
-
-def test_a_rare_photograph_gets_its_share_of_the_palette():
-  rng = np.random.default_rng(1)
-  plain = np.full((100_000, 3), 240) + rng.integers(0, 8, (100_000, 3))
-  photo = rng.integers(0, 128, (2000, 3))
-  samples = np.concatenate([plain, photo]).astype(np.uint8)
-  colors = np.array(gif.shared_palette(samples, ()).getpalette())
-  dark = (colors.reshape(-1, 3) < 140).all(axis=1).sum()
-  assert dark > 100
 
 
 def test_head_angles_and_axis_angle_are_inverse():
@@ -356,47 +256,79 @@ def test_expression_sheet_has_eighteen_tiles():
   assert (tile(0) != neutral).any()
 
 
-def test_storyboard_draws_every_other_frame_across_chunks(tmp_path):
-  path = tmp_path / 'out.gif'
-  poses = np.zeros((9, 20), np.float32)
-  poses[:, 0] = np.linspace(0, 0.8, 9)
-  codes = np.zeros((9, 20)), np.zeros((9, 3)), np.zeros((9, 3))
-  names = [f'{i:03d}' for i in range(9)]
-  asked = []
-
-  def frame_picture(name):
-    asked.append(name)
-    if name == '002':
-      return None
-    return np.full((10, 20, 3), 90, np.uint8)
-
-  with storyboard.Storyboard(
-    path,
-    frame_rate=25.0,
+def test_storyboard_sets_panels_in_order():
+  poses = np.zeros((3, 20), np.float32)
+  poses[:, 0] = [0, 0.4, 0.8]
+  codes = np.zeros((3, 20)), np.zeros((3, 3)), np.zeros((3, 3))
+  board = storyboard.Storyboard(
     scene=_toy_scene(),
-    frame_picture=frame_picture,
-    every=2,
-    max_frames=4,
+    frame_picture={'b': np.full((10, 20, 3), 90, np.uint8)}.get,
+    with_character=True,
     size=128,
-  ) as board:
-    for rows in (slice(0, 3), slice(3, 4), slice(4, 9)):
-      arrays = [array[rows] for array in (*codes, poses)]
-      board.add(names[rows], *arrays)
-    assert board.picture_count == 4
-    assert len(board.titles) == 4
-  assert asked == ['000', '002', '004', '006']
-  pictures, durations, _ = _read_gif(path)
-  assert durations == [80] * 4
-  assert pictures[0].shape == (128 + 26 + 8, 4 * 136 + 8, 3)
+  )
+  clear = np.zeros((50, 50, 4), np.uint8)
+  filled = np.full((50, 50, 4), (10, 200, 30, 255), np.uint8)
+  drawn = board.draw('abc', *codes, poses, [clear, filled, filled])
+  assert len(board.titles) == 5
+  assert [p.size for p in drawn] == [(5 * 136 + 8, 128 + 26 + 8)] * 3
+  columns = [
+    [
+      np.asarray(picture)[26 : 26 + 128, 8 + 136 * i : 8 + 136 * i + 128]
+      for i in range(5)
+    ]
+    for picture in drawn
+  ]
+  assert (columns[1][0] == 90).all()
+  # No picture of that name: said in words.
+  assert len(np.unique(columns[0][0])) > 2
+  assert (columns[0][3] == style.MESH_BACKGROUND).all()
+  assert (columns[1][3] == (10, 200, 30)).all()
   panel = bars.BarsPanel(128)
-  left = 3 * 136 + 8
-  for i, picture in enumerate(pictures):
-    drawn = picture[26 : 26 + 128, left : left + 128]
-    wanted = panel(poses[2 * i])
-    eye = style.GROUP_COLORS['eye']
-    np.testing.assert_array_equal(
-      (drawn == eye).all(axis=-1), (wanted == eye).all(axis=-1)
-    )
+  for row, pose in zip(columns, poses, strict=True):
+    np.testing.assert_array_equal(row[4], panel(pose))
+
+
+def test_character_panel_shows_the_middle():
+  picture = np.zeros((100, 100, 4), np.uint8)
+  picture[13:87, 13:87] = (10, 200, 30, 255)
+  panel = np.asarray(storyboard.character_panel(picture, 37))
+  assert panel.shape == (37, 37, 3)
+  inside = panel[3:-3, 3:-3].astype(int)
+  assert np.abs(inside - (10, 200, 30)).max() <= 2
+  # Beyond the middle nothing is shown, but for the filter's reach.
+  assert np.abs(panel.astype(int) - (10, 200, 30)).max() < 60
+
+
+def test_moving_picture_thins_only_gif_and_webp(tmp_path):
+  kinds = ('gif', 'mp4', 'png')
+  with media.MovingPicture(
+    tmp_path, 'x', kinds, 20.0, every=3, max_frames=2
+  ) as movie:
+    for i in range(9):
+      assert movie.wants(i)
+      movie.add(i, np.full((16, 16, 3), 10 * i, np.uint8))
+  assert movie.frame_counts() == {'x.gif': 2, 'x.mp4': 9, 'x': 9}
+  pictures, durations, _ = _read_gif(tmp_path / 'x.gif')
+  assert durations == [150, 150]
+  np.testing.assert_allclose([p[0, 0, 0] for p in pictures], [0, 30], atol=3)
+  with media.MovingPicture(
+    tmp_path, 'y', ('gif',), 20.0, every=3, max_frames=2
+  ) as movie:
+    wanted = []
+    for i in range(9):
+      wanted.append(movie.wants(i))
+      movie.add(i, np.zeros((16, 16, 3), np.uint8))
+  assert [i for i in range(9) if wanted[i]] == [0, 3]
+
+
+def test_one_file_that_cannot_be_opened_leaves_none(tmp_path):
+  (tmp_path / 'x.webp').mkdir()
+  with (
+    pytest.raises(ValueError, match='in the way'),
+    media.MovingPicture(tmp_path, 'x', ('mp4', 'png', 'webp'), 20.0),
+  ):
+    pass
+  assert [p.name for p in tmp_path.iterdir()] == ['x.webp']
 
 
 def test_frame_folder_finds_by_stem(tmp_path):

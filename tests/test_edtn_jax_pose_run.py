@@ -1,14 +1,15 @@
-"""A character in a named pose, and as a puppet in the reenactment."""
+"""A character in a named pose, and in all of them."""
+
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.pose_vector import POSE_INDEX
+from edtn_jax import pose_run as pose_run_lib
 from edtn_jax.config import ConfigError
-from edtn_jax.pictures import style
-from edtn_jax.pictures.puppet import make_puppet
-from edtn_jax.pictures.storyboard import Storyboard
+from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import parse_pose, pose_run, sweep_sheet
 
 
@@ -22,52 +23,95 @@ def test_pose_by_name():
 
 def test_every_wrong_part_is_named():
   with pytest.raises(ConfigError) as caught:
-    parse_pose('mouth_x=1,eye_wink_left=2,yaw=q,pitch=36,mouth_a=nan,roll')
+    parse_pose('mouht_a=1,zzz=1,yaw=q,mouth_a=nan,pitch=inf,roll,yaw=2,yaw=3')
   values = [problem.value for problem in caught.value.problems]
   assert values == [
-    'mouth_x=1',
-    'eye_wink_left=2',
+    'mouht_a=1',
+    'zzz=1',
     'yaw=q',
-    'pitch=36',
     'mouth_a=nan',
+    'pitch=inf',
     'roll',
+    'yaw=2',
+    'yaw=3',
   ]
-  assert 'mouth_u' in caught.value.problems[0].remedy
+  remedies = [problem.remedy for problem in caught.value.problems]
+  assert remedies[0].startswith('Did you mean mouth_a')
+  assert 'mouth_u' in remedies[1]
+  assert 'Name it once' in remedies[7]
 
 
-def test_puppet_shows_the_pose_on_the_panel():
-  draw = make_puppet('5', 96)
-  neutral = draw(np.zeros(20))
-  assert neutral.shape == (96, 96, 3)
-  assert tuple(neutral[0, 0]) == style.MESH_BACKGROUND
-  moved = np.abs(
-    draw(parse_pose('mouth_a=1')).astype(int) - neutral.astype(int)
-  ).sum(-1)
-  rows = np.argwhere(moved > 60)[:, 0]
+def test_out_of_range_is_clamped_with_one_warning(monkeypatch):
+  lines = []
+  monkeypatch.setattr(
+    pose_run_lib.logging, 'warning', lambda text, *a: lines.append(text % a)
+  )
+  pose = parse_pose(
+    'mouth_a=1.5, eye_wink_left=-1, yaw=200, pitch=-36, roll=35'
+  )
+  named = [POSE_INDEX[n] for n in ('mouth_a', 'eye_wink_left', 'yaw', 'pitch')]
+  np.testing.assert_array_equal(pose[named], [1, 0, 35, -35])
+  assert len(lines) == 1
+  for word in ('mouth_a=1.5 to 1', 'eye_wink_left=-1 to 0', 'yaw=200 to 35'):
+    assert word in lines[0]
+  assert 'roll' not in lines[0]
+
+
+def test_puppet_moves_and_is_transparent_around():
+  puppet = CharacterPuppet('5', 96)
+  neutral, moved = puppet(np.stack([np.zeros(20), parse_pose('mouth_a=1')]))
+  assert neutral.shape == (96, 96, 4)
+  assert neutral[0, 0, 3] == 0
+  assert neutral[60, 48, 3] == 255
+  difference = np.abs(moved.astype(int) - neutral.astype(int)).sum(-1)
+  rows = np.argwhere(difference > 60)[:, 0]
   # Only the lower half of the face, where the mouth is.
-  assert len(rows) > 20
+  assert len(rows) > 10
   assert rows.min() > 48
-  for name in ('', 'girl', '-1', '1.5'):
-    with pytest.raises(ConfigError, match='seed'):
-      make_puppet(name, 96)
+  assert puppet.description['character'] == '5'
+
+
+@pytest.mark.parametrize('name', ['girl', '-1', '1.5', 'nofile.vrm'])
+def test_what_is_no_character_is_refused(name):
+  with pytest.raises(ValueError, match=re.escape(name)):
+    CharacterPuppet(name, 96)
 
 
 def test_pictures_on_disk(tmp_path):
-  path = pose_run(tmp_path / 'out', puppet='5', pose='yaw=20')
+  folder = tmp_path / 'out'
+  path = pose_run(folder, puppet='5', pose='yaw=20', size=128)
   assert path.name == 'pose.png'
   with Image.open(path) as image:
-    assert image.size == (256, 256)
-  with pytest.raises(ConfigError):
-    pose_run(tmp_path / 'none', puppet='5', pose='yaw=200')
+    assert (image.size, image.mode) == ((128, 128), 'RGBA')
+    first = np.asarray(image)
+  pose_run(folder, puppet='5', pose='yaw=-20', size=128)
+  with Image.open(path) as image:
+    assert (np.asarray(image) != first).any()
+  for words in ({'pose': 'yaw=nan'}, {'pose': 'yaw=1', 'size': 4000}):
+    with pytest.raises(ConfigError):
+      pose_run(tmp_path / 'none', puppet='5', **words)
   assert not (tmp_path / 'none').exists()
+
+
+def test_other_pictures_are_left_alone(tmp_path):
+  taken = tmp_path / 'pose.png'
+  Image.new('RGB', (3, 3)).save(taken)
+  before = taken.read_bytes()
+  with pytest.raises(ConfigError, match='left alone'):
+    pose_run(tmp_path, puppet='5', pose='yaw=20')
+  with pytest.raises(ConfigError, match='is a file'):
+    pose_run(taken, puppet='5', pose='yaw=20')
+  assert taken.read_bytes() == before
+  assert [p.name for p in tmp_path.iterdir()] == ['pose.png']
 
 
 def test_sweep_has_a_row_for_each_number():
   poses = []
 
-  def draw(pose):
-    poses.append(pose)
-    return np.zeros((64, 64, 3), np.uint8)
+  def draw(batch):
+    for pose in batch:
+      poses.append(pose)
+      yield np.zeros((64, 64, 4), np.uint8)
 
   sheet = sweep_sheet(draw)
   assert len(poses) == 20 * 5
@@ -77,30 +121,3 @@ def test_sweep_has_a_row_for_each_number():
     assert (np.diff(values) > 0).all()
     assert np.count_nonzero(np.delete(stacked[i], i, axis=1)) == 0
   assert sheet.height > 20 * 64
-
-
-def test_storyboard_has_a_panel_for_the_character(tmp_path):
-  color = (10, 200, 30)
-  seen = []
-
-  def draw(pose):
-    seen.append(pose)
-    return np.full((128, 128, 3), color, np.uint8)
-
-  path = tmp_path / 'out.gif'
-  poses = np.zeros((2, 20), np.float32)
-  poses[1, POSE_INDEX['yaw']] = 9
-  with Storyboard(path, frame_rate=25, puppet=draw, every=1, size=128) as board:
-    board.add(
-      ['0', '1'],
-      np.zeros((2, 50)),
-      np.zeros((2, 3)),
-      np.zeros((2, 3)),
-      poses,
-    )
-  assert board.titles == ['anime character', 'anime pose']
-  np.testing.assert_array_equal(np.stack(seen), poses)
-  with Image.open(path) as gif:
-    pixels = np.asarray(gif.convert('RGB'))
-  middle = pixels[pixels.shape[0] // 2, 70]
-  np.testing.assert_allclose(middle, color, atol=6)

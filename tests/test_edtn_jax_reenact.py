@@ -1,22 +1,28 @@
 """Reenactment end to end: files, calibration, streaming, refusals."""
 
 import csv
+import dataclasses
 import json
+import sys
 import weakref
+from typing import ClassVar
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from data import codes, deca, pose_vector
+from data.video import VideoError
 from edtn_jax import pose_files, reenact_summary
 from edtn_jax.config import ConfigError
-from edtn_jax.reenact import ReenactError, ReenactOptions, reenact
+from edtn_jax.reenact import ReenactError, reenact
+from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.signal.neutral import NeutralError, NeutralFinder
 from edtn_jax.signal.statistics import StreamStatistics
 
 PLAIN = ReenactOptions(
-  neutral='none', smoothing=False, angle_limit_deg=180.0, gif=False
+  neutral='none', smoothing=False, angle_limit_deg=180.0, media=()
 )
 
 
@@ -110,7 +116,7 @@ def test_csv_and_npz_hold_the_same_named_numbers(tmp_path):
 @pytest.mark.parametrize('chunk', [1, 7, 64])
 def test_chunk_size_changes_nothing(tmp_path, chunk):
   expression, head = _codes(40), np.full((40, 3), 0.1)
-  options = ReenactOptions(gif=False, head_pose='relative', mouth_gain=1.3)
+  options = ReenactOptions(media=(), head_pose='relative', mouth_gain=1.3)
   results = []
   for name, size in (('a', 40), ('b', chunk)):
     folder = tmp_path / name
@@ -124,7 +130,7 @@ def test_output_calibration_sends_named_neutral_frames_to_zero(tmp_path):
   expression = _codes(20)
   expression[5:7] = expression[5]
   options = ReenactOptions(
-    neutral_frames=('00005', '00006'), smoothing=False, gif=False
+    neutral_frames=('00005', '00006'), smoothing=False, media=()
   )
   summary = reenact(
     _Driver(expression), _first_numbers, tmp_path, options=options
@@ -143,7 +149,7 @@ def test_output_calibration_sends_named_neutral_frames_to_zero(tmp_path):
 def test_code_calibration_subtracts_before_the_network(tmp_path):
   expression = _codes(20)
   options = ReenactOptions(
-    neutral='code', neutral_frames=('00003',), smoothing=False, gif=False
+    neutral='code', neutral_frames=('00003',), smoothing=False, media=()
   )
   reenact(_Driver(expression), _first_numbers, tmp_path, options=options)
   _, _, values = _read_csv(tmp_path / 'pose_vectors.csv')
@@ -156,7 +162,7 @@ def test_automatic_neutral_finds_the_calm_frames(tmp_path):
   expression[:, [0, 1, 12, 13]] = 0.7
   expression[:, 6:8] = 0.83
   expression[20:25, [0, 1, 12, 13]] = 0.1
-  options = ReenactOptions(smoothing=False, gif=False)
+  options = ReenactOptions(smoothing=False, media=())
   summary = reenact(
     _Driver(expression), _first_numbers, tmp_path, options=options
   )
@@ -170,7 +176,7 @@ def test_relative_head_pose_starts_at_zero_and_angles_are_clamped(tmp_path):
   head = np.zeros((10, 3))
   head[:, 1] = np.linspace(0.5, 1.5, 10)
   options = ReenactOptions(
-    neutral='none', smoothing=False, head_pose='relative', gif=False
+    neutral='none', smoothing=False, head_pose='relative', media=()
   )
   summary = reenact(
     _Driver(_codes(10), head), _first_numbers, tmp_path, options=options
@@ -191,7 +197,7 @@ def test_relative_head_pose_can_start_at_named_frames(tmp_path):
     neutral_frames=('00002',),
     smoothing=False,
     head_pose='relative',
-    gif=False,
+    media=(),
   )
   reenact(_Driver(_codes(4), head), _first_numbers, tmp_path, options=options)
   _, _, values = _read_csv(tmp_path / 'pose_vectors.csv')
@@ -205,7 +211,7 @@ def test_smoothing_lowers_jitter_and_keeps_blinks(tmp_path):
   rng = np.random.default_rng(3)
   expression = 0.3 + 0.01 * rng.standard_normal((200, 50))
   expression[50:53, [0, 1]] = 0.95
-  options = ReenactOptions(neutral='none', gif=False)
+  options = ReenactOptions(neutral='none', media=())
   summary = reenact(
     _Driver(expression), _first_numbers, tmp_path, options=options
   )
@@ -220,10 +226,135 @@ def test_gif_is_drawn_when_asked(tmp_path):
   summary = reenact(
     _Driver(_codes(30)), _first_numbers, tmp_path, options=options
   )
-  assert summary['gif_frames'] == 10
+  assert summary['pictures'] == {'reenactment.gif': 10}
   with Image.open(tmp_path / 'reenactment.gif') as image:
     assert image.n_frames == 10
     assert image.size == (128 + 16, 128 + 34)
+    assert image.info['duration'] == 100
+
+
+class _Square:
+  """A stand-in character: a square whose colour tells mouth_a."""
+
+  description: ClassVar = {'character': 'square'}
+
+  def __init__(self):
+    self.poses = []
+
+  def __call__(self, poses):
+    for pose in poses:
+      self.poses.append(pose)
+      picture = np.zeros((64, 64, 4), np.uint8)
+      level = round(200 * float(pose[pose_vector.POSE_INDEX['mouth_a']]))
+      picture[8:56, 8:56] = (level, 90, 255 - level, 255)
+      yield picture
+
+
+def test_every_kind_of_moving_picture(tmp_path):
+  count, mouth = 21, pose_vector.POSE_INDEX['mouth_a']
+  expression = np.zeros((count, 50))
+  expression[:, mouth] = np.linspace(0, 1, count)
+  options = ReenactOptions(
+    neutral='none',
+    smoothing=False,
+    media=('gif', 'mp4', 'webp', 'png'),
+    gif_every=2,
+    gif_max_frames=8,
+    panel_size=128,
+    fps=30.0,
+  )
+  puppet = _Square()
+  summary = reenact(
+    _Driver(expression),
+    _first_numbers,
+    tmp_path,
+    options=options,
+    puppet=puppet,
+  )
+  short, whole = 8, count
+  assert summary['pictures'] == {
+    f'{stem}{suffix}': frames
+    for stem in ('reenactment', 'puppet')
+    for suffix, frames in (
+      ('.gif', short),
+      ('.mp4', whole),
+      ('.webp', short),
+      ('', whole),
+    )
+  }
+  assert summary['files'][2:] == list(summary['pictures'])
+  assert summary['puppet'] == {'character': 'square'}
+  # Each frame is drawn once, whatever is made of it.
+  np.testing.assert_allclose(
+    np.stack(puppet.poses)[:, mouth], expression[:, mouth], atol=1e-6
+  )
+  levels = np.rint(200 * expression[:, mouth])
+  for i in range(count):
+    with Image.open(tmp_path / 'puppet' / f'{i:06d}.png') as image:
+      pixels = np.asarray(image)
+    assert tuple(pixels[32, 32]) == (levels[i], 90, 255 - levels[i], 255)
+    assert pixels[0, 0, 3] == 0
+  with av.open(str(tmp_path / 'puppet.mp4')) as container:
+    stream = container.streams.video[0]
+    assert stream.average_rate == 30
+    pictures = [f.to_ndarray(format='rgb24') for f in container.decode(stream)]
+  np.testing.assert_allclose([p[32, 32, 0] for p in pictures], levels, atol=6)
+  for stem in ('puppet', 'reenactment'):
+    for suffix in ('gif', 'webp'):
+      with Image.open(tmp_path / f'{stem}.{suffix}') as image:
+        assert image.n_frames == short
+        total = 0
+        for i in range(short):
+          image.seek(i)
+          image.load()
+          total += image.info['duration']
+        # 8 pictures at 15 a second.
+        assert abs(total - 8000 / 15) <= 10
+  with Image.open(tmp_path / 'puppet.webp') as image:
+    assert image.convert('RGBA').getpixel((0, 0))[3] == 0
+
+
+def test_other_data_is_never_replaced(tmp_path):
+  driver, options = _Driver(_codes(4)), PLAIN
+  (tmp_path / 'pose_vectors.csv').write_text('mine')
+  with pytest.raises(ReenactError, match=r'other data \(pose_vectors\.csv\)'):
+    reenact(driver, _first_numbers, tmp_path, options=options)
+  (tmp_path / 'pose_vectors.csv').unlink()
+  (tmp_path / 'summary.json').write_text('{"mine": 1}')
+  with pytest.raises(ReenactError, match='summary'):
+    reenact(driver, _first_numbers, tmp_path, options=options)
+  (tmp_path / 'summary.json').unlink()
+  (tmp_path / 'reenactment').mkdir()
+  (tmp_path / 'reenactment' / 'notes.txt').write_text('mine')
+  options = dataclasses.replace(PLAIN, media=('png',))
+  with pytest.raises(VideoError, match=r'notes\.txt'):
+    reenact(driver, _first_numbers, tmp_path, options=options)
+  assert [p.name for p in tmp_path.rglob('*')] == ['reenactment', 'notes.txt']
+
+
+def test_media_that_cannot_be_made_are_named(monkeypatch):
+  with pytest.raises(ConfigError, match=r"'avi'.*gif, mp4, webp, png"):
+    ReenactOptions(media=('gif', 'avi')).validate()
+  monkeypatch.setitem(sys.modules, 'av', None)
+  with pytest.raises(ConfigError, match=r'edtn-jax\[video\]'):
+    ReenactOptions(media=('mp4',)).validate()
+  ReenactOptions(media=('gif', 'png')).validate()
+
+
+def test_progress_tells_rate_and_rest(monkeypatch):
+  now, lines = [0.0], []
+  monkeypatch.setattr(reenact_summary.time, 'perf_counter', lambda: now[0])
+  monkeypatch.setattr(
+    reenact_summary.logging, 'info', lambda text, *a: lines.append(text % a)
+  )
+  progress = reenact_summary.ProgressLine(100)
+  for _ in range(4):
+    now[0] += 4.0
+    progress.add(10)
+  assert lines == [
+    'frame 20/100 | 2.5 frames/s | 32 s left',
+    'frame 40/100 | 2.5 frames/s | 24 s left',
+  ]
 
 
 class _RecordingScene:
@@ -283,7 +414,7 @@ def test_a_long_driver_streams(tmp_path):
   options = ReenactOptions(gif_max_frames=2, panel_size=128)
   summary = reenact(driver, _first_numbers, tmp_path, options=options)
   assert summary['frames'] == 8000
-  assert summary['gif_frames'] == 2
+  assert summary['pictures'] == {'reenactment.gif': 2}
   # The one in use and the one just made.
   assert driver.most_alive <= 2
   with np.load(tmp_path / 'pose_vectors.npz', allow_pickle=False) as stored:
@@ -325,7 +456,7 @@ def test_released_network_output_is_kept_exactly(tmp_path, shared_dir):
   with np.load(tmp_path / 'plain' / 'pose_vectors.npz') as stored:
     np.testing.assert_allclose(stored['pose_vector'], vectors, atol=1e-5)
   assert summary['pose']['eyebrow_raised_left']['mean'] > 0.8
-  options = ReenactOptions(gif=False)
+  options = ReenactOptions(media=())
   summary = reenact(
     _Driver(expression, head), look_up, tmp_path / 'used', options=options
   )
@@ -381,7 +512,7 @@ def test_what_cannot_work_is_refused(tmp_path):
     reenact([clip, other], _first_numbers, tmp_path, options=PLAIN)
   with pytest.raises(ReenactError, match=r'\(4, 17\)'):
     reenact([clip], lambda e, j: np.zeros((4, 20)), tmp_path, options=PLAIN)
-  options = ReenactOptions(neutral_frames=('00001', 'absent'), gif=False)
+  options = ReenactOptions(neutral_frames=('00001', 'absent'), media=())
   with pytest.raises(NeutralError, match='absent'):
     reenact([clip], _first_numbers, tmp_path, options=options)
   assert not list(tmp_path.iterdir())

@@ -111,7 +111,7 @@ def test_panels_without_a_gif_are_refused(tmp_path, driver):
       driver,
       run,
       tmp_path / 'out',
-      options=ReenactOptions(gif=False),
+      options=ReenactOptions(media=()),
       puppet='7',
       frames='somewhere',
     )

@@ -14,7 +14,7 @@ from edtn_jax.faces import Face
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pose_files import NPZ_NAME
-from edtn_jax.reenact import GIF_NAME
+from edtn_jax.reenact_pictures import GIF_NAME
 from edtn_jax.report import Metric, ReportData, write_report
 from edtn_jax.training.writer import read_metrics
 

@@ -19,7 +19,7 @@ from edtn_jax.config import ConfigError, Problem
 from edtn_jax.convert.expression_translator import write_converted
 from edtn_jax.demo.report import demo_report, driving_report
 from edtn_jax.evaluation.run import evaluate_run
-from edtn_jax.reenact import ReenactOptions
+from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_run import reenact_run
 from edtn_jax.training import train_and_evaluate
 from edtn_jax.translation.inference import make_translate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import os
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,27 +10,25 @@ from PIL import Image, ImageDraw
 from data import pose_vector
 from edtn_jax.pictures import panels, style
 from edtn_jax.pictures.bars import BarsPanel
-from edtn_jax.pictures.gif import GifWriter
 from edtn_jax.pictures.meshes import MeshScene
 
 FramePicture = collections.abc.Callable[[str], 'panels.Picture | None']
-# Draws an anime character in a pose, [20] float.
-Puppet = collections.abc.Callable[[np.ndarray], 'panels.Picture']
+# Share of a character's picture, from its middle, that the panel shows: the
+# whole head also when it turns, and little of the shoulders.
+_SHOWN = 0.74
 
 TITLES = {
   'frame': 'driving frame',
   'driving': 'driving mesh',
   'approximate': 'driving mesh (approximate)',
   'predicted': 'anime pose on the mesh',
-  'puppet': 'anime character',
+  'character': 'anime character',
   'bars': 'anime pose',
 }
 
 
 class Storyboard:
-  """Draws every n-th frame of a stream into a GIF.
-
-  Use as a context manager around the stream; see `GifWriter`.
+  """Draws what reenactment does to a frame, from the driver to the pose.
 
   Attributes:
     titles: of the panels, left to right.
@@ -39,66 +36,43 @@ class Storyboard:
 
   def __init__(
     self,
-    path: str | os.PathLike,
     *,
-    frame_rate: float,
     scene: MeshScene | None = None,
     frame_picture: FramePicture | None = None,
-    puppet: Puppet | None = None,
-    every: int = 2,
-    max_frames: int = 120,
+    with_character: bool = False,
     size: int = 240,
   ):
     """Makes the panels.
 
     Args:
-      path: where the GIF goes.
-      frame_rate: frames a second of the stream.
       scene: draws the two meshes, which are left out when None; its pictures
         must have the side `size`.
       frame_picture: gives the driving frame of a frame name; left out when
         None.
-      puppet: draws the character that is driven; left out when None.
-      every: take one frame in so many.
-      max_frames: stop after so many pictures.
+      with_character: whether there is a panel for the driven character.
       size: height of the panels, pixels.
     """
     self._scene = scene
     self._frame_picture = frame_picture
-    self._puppet = puppet
-    self._every = every
-    self._max_frames = max_frames
     self._size = size
     self._bars = BarsPanel(size)
-    self._gif = GifWriter(path, frame_rate / every, max_frames=max_frames)
-    self._seen = 0
     shown = ['frame'] if frame_picture else []
     if scene:
       driving = 'approximate' if scene.is_approximate else 'driving'
       shown += [driving, 'predicted']
-    shown += ['puppet'] if puppet else []
+    shown += ['character'] if with_character else []
     self.titles = [TITLES[name] for name in [*shown, 'bars']]
 
-  def __enter__(self) -> Storyboard:
-    return self
-
-  def __exit__(self, *error) -> None:
-    self._gif.__exit__(*error)
-
-  @property
-  def picture_count(self) -> int:
-    """Pictures drawn so far."""
-    return self._gif.frame_count
-
-  def add(
+  def draw(
     self,
     frames: collections.abc.Sequence[str],
     expression: np.ndarray,
     jaw_pose: np.ndarray,
     global_pose: np.ndarray,
     poses: np.ndarray,
-  ) -> None:
-    """Draws what is to be drawn of the next frames.
+    characters: collections.abc.Sequence[panels.Picture] = (),
+  ) -> list[Image.Image]:
+    """Draws some frames.
 
     Args:
       frames: T frame names.
@@ -106,29 +80,27 @@ class Storyboard:
       jaw_pose: [T, 3] float, axis-angle radians.
       global_pose: [T, 3] float, axis-angle radians.
       poses: [T, 20] float, pose vectors.
+      characters: T square pictures of the driven character, if it has a panel.
+
+    Returns:
+      T RGB pictures of one size.
     """
-    chosen = np.arange(-self._seen % self._every, len(frames), self._every)
-    chosen = chosen[: self._max_frames - self._gif.frame_count]
-    self._seen += len(frames)
-    if not len(chosen):
-      return
-    columns = [[self._bars(poses[i]) for i in chosen]]
-    if self._puppet:
-      drawn = [self._puppet(poses[i]) for i in chosen]
-      columns.insert(0, [panels.fit_square(p, self._size) for p in drawn])
+    columns = []
+    if self._frame_picture:
+      columns.append([self._driving_frame(name) for name in frames])
     if self._scene:
       count = pose_vector.NUM_COEFFICIENTS
-      meshes = [
-        self._scene.driving(
-          expression[chosen], jaw_pose[chosen], global_pose[chosen]
-        ),
-        self._scene.predicted(poses[chosen, :count], poses[chosen, count:]),
+      columns += [
+        self._scene.driving(expression, jaw_pose, global_pose),
+        self._scene.predicted(poses[:, :count], poses[:, count:]),
       ]
-      columns = meshes + columns
-    if self._frame_picture:
-      columns.insert(0, [self._driving_frame(frames[i]) for i in chosen])
-    for pictures in zip(*columns, strict=True):
-      self._gif.add(panels.side_by_side(pictures, self.titles))
+    if len(characters):
+      columns.append([character_panel(p, self._size) for p in characters])
+    columns.append([self._bars(pose) for pose in poses])
+    return [
+      panels.side_by_side(pictures, self.titles)
+      for pictures in zip(*columns, strict=True)
+    ]
 
   def _driving_frame(self, name: str) -> Image.Image:
     picture = self._frame_picture(name)
@@ -143,3 +115,25 @@ class Storyboard:
       anchor='mm',
     )
     return blank
+
+
+def character_panel(picture: panels.Picture, size: int) -> Image.Image:
+  """The head of a character, on the background of the panels.
+
+  Args:
+    picture: square; RGB or RGBA, as an array or a picture.
+    size: side of the panel, pixels.
+
+  Returns:
+    A size x size RGB picture.
+  """
+  if not isinstance(picture, Image.Image):
+    picture = Image.fromarray(picture)
+  low, high = ((1 - _SHOWN) / 2, (1 + _SHOWN) / 2)
+  head = picture.convert('RGBA').resize(
+    (size, size),
+    Image.Resampling.LANCZOS,
+    box=tuple(side * picture.width for side in (low, low, high, high)),
+  )
+  ground = Image.new('RGBA', head.size, (*style.MESH_BACKGROUND, 255))
+  return Image.alpha_composite(ground, head).convert('RGB')
