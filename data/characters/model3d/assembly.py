@@ -146,7 +146,7 @@ class _Builder:
     mesh = at(self._gltf.meshes, node.mesh, 'mesh')
     for k, name in enumerate(target_names(self._gltf, node.mesh)):
       self.names[node.mesh, k] = name
-    weights = node.weights or mesh.weights or []
+    weights = mesh.weights or []
     for primitive in mesh.primitives or []:
       # Points and lines are not surfaces.
       if (4 if primitive.mode is None else primitive.mode) in (4, 5, 6):

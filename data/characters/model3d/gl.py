@@ -1,0 +1,203 @@
+"""The renderer that uses OpenGL, through moderngl and EGL (no window).
+
+A context belongs to the process that made it. It is made at the first frame
+and made again in a forked or spawned process. Threads take turns: a lock and a
+context made current per frame.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import moderngl
+import numpy as np
+
+from data.characters.model3d.shading import Frame
+from data.characters.model3d.surface import Draw, Surface
+from data.characters.model3d.textures import CLAMP, Texture
+
+_VERTEX = """
+#version 330
+uniform vec2 canvas;
+uniform vec2 depths;
+in vec3 point;
+in float light;
+in vec2 uv;
+in vec4 color;
+out float v_light;
+out vec2 v_uv;
+out vec4 v_color;
+void main() {
+  v_light = light;
+  v_uv = uv;
+  v_color = color;
+  float depth = (depths.x - point.z) / (depths.x - depths.y);
+  // Row 0 of the framebuffer is the upper row of the picture.
+  gl_Position = vec4(point.xy / canvas * 2.0 - 1.0, depth * 2.0 - 1.0, 1.0);
+}
+"""
+_FRAGMENT = """
+#version 330
+uniform sampler2D lit_texture;
+uniform sampler2D shade_texture;
+uniform vec4 lit;
+uniform vec3 shade;
+uniform vec2 edge;
+uniform float cutoff;
+uniform bool blend;
+in float v_light;
+in vec2 v_uv;
+in vec4 v_color;
+out vec4 result;
+vec4 sample_level(sampler2D image) {
+  vec2 size = vec2(textureSize(image, 0));
+  vec2 across = dFdx(v_uv) * size, down = dFdy(v_uv) * size;
+  float longest = max(max(dot(across, across), dot(down, down)), 1e-12);
+  return textureLod(image, v_uv, floor(0.5 * log2(longest) + 0.5));
+}
+void main() {
+  vec4 in_light = sample_level(lit_texture) * v_color;
+  vec3 in_shade = sample_level(shade_texture).rgb * v_color.rgb * shade;
+  in_light *= lit;
+  if (in_light.a < cutoff) discard;
+  float facing = gl_FrontFacing ? v_light : -v_light;
+  float share = clamp((facing - edge.x) / (edge.y - edge.x), 0.0, 1.0);
+  float alpha = blend ? in_light.a : 1.0;
+  result = vec4(mix(in_shade, in_light.rgb, share) * alpha, alpha);
+}
+"""
+_BYTES_A_VERTEX = 4 * 4
+
+
+class _Resources:
+  """Everything that lives in one OpenGL context."""
+
+  def __init__(self, surface: Surface):
+    self.context = moderngl.create_context(
+      standalone=True, backend='egl', require=330
+    )
+    self.process = os.getpid()
+    context = self.context
+    self.program = context.program(_VERTEX, _FRAGMENT)
+    self.program['lit_texture'].value = 0
+    self.program['shade_texture'].value = 1
+    count = len(surface.uvs)
+    self.moving = context.buffer(reserve=count * _BYTES_A_VERTEX, dynamic=True)
+    still = np.concatenate([surface.uvs, surface.colors], axis=1)
+    still = context.buffer(still.astype('f4').tobytes())
+    self.arrays = []
+    for draw in surface.draws:
+      index = context.buffer(draw.triangles.astype('i4').tobytes())
+      self.arrays.append(
+        context.vertex_array(
+          self.program,
+          [(self.moving, '3f 1f', 'point', 'light'),
+           (still, '2f 4f', 'uv', 'color')],
+          index,
+        )
+      )  # fmt: skip
+    self.textures = [_upload(context, t) for t in surface.textures]
+    self.white = context.texture((1, 1), 4, b'\xff' * 4)
+    self._canvases: dict[int, moderngl.Framebuffer] = {}
+
+  def canvas(self, side: int) -> moderngl.Framebuffer:
+    if side not in self._canvases:
+      self._canvases[side] = self.context.framebuffer(
+        [self.context.texture((side, side), 4)],
+        self.context.depth_texture((side, side)),
+      )
+    return self._canvases[side]
+
+
+def _upload(context, texture: Texture):
+  height, width = texture.levels[0].shape[:2]
+  made = context.texture((width, height), 4, texture.levels[0].tobytes())
+  # This sets aside all levels; ours then replace what it computed.
+  made.build_mipmaps()
+  for number, level in enumerate(texture.levels):
+    made.write(level.tobytes(), level=number)
+  made.filter = moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR
+  made.repeat_x, made.repeat_y = (w != CLAMP for w in texture.wrap)
+  return made
+
+
+class GlRenderer:
+  """Draws one surface with OpenGL."""
+
+  name = 'gl'
+
+  def __init__(self, surface: Surface):
+    """Makes the context at once, so that a missing driver shows here."""
+    self._surface = surface
+    self._lock = threading.Lock()
+    self._resources = _Resources(surface)
+    self.driver = self._resources.context.info['GL_RENDERER']
+
+  def __getstate__(self):
+    return {'surface': self._surface, 'driver': self.driver}
+
+  def __setstate__(self, state):
+    self._surface, self.driver = state['surface'], state['driver']
+    self._lock = threading.Lock()
+    self._resources = None
+
+  def draw(self, frame: Frame, side: int) -> np.ndarray:
+    """Draws a frame, [side, side, 4] uint8 RGBA, alpha premultiplied."""
+    with self._lock:
+      resources = self._resources
+      if resources is None or resources.process != os.getpid():
+        # The parent's context cannot be used in a fork, not even to free it.
+        _KEPT.append(resources)
+        resources = self._resources = _Resources(self._surface)
+      with resources.context:
+        return self._draw(resources, frame, side)
+
+  def _draw(self, resources: _Resources, frame: Frame, side: int):
+    context, program = resources.context, resources.program
+    moving = np.concatenate([frame.points, frame.light[:, None]], axis=1)
+    resources.moving.write(moving.astype('f4').tobytes())
+    canvas = resources.canvas(side)
+    canvas.use()
+    context.depth_mask = True
+    canvas.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
+    context.enable(moderngl.DEPTH_TEST | moderngl.BLEND)
+    context.depth_func = '<='
+    context.blend_func = moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA
+    # Rows count downwards here, which turns the sense of rotation around.
+    context.front_face = 'cw'
+    program['canvas'].value = (side, side)
+    program['depths'].value = frame.depths()
+    for draw, array in zip(self._surface.draws, resources.arrays, strict=True):
+      self._set(resources, draw)
+      array.render(moderngl.TRIANGLES)
+    data = canvas.read(components=4, alignment=1)
+    return np.frombuffer(data, np.uint8).reshape(side, side, 4)
+
+  def _set(self, resources: _Resources, draw: Draw) -> None:
+    context, program = resources.context, resources.program
+    material = draw.material
+    blend = material.mode == 'blend' and not draw.hull
+    lit_place, shade_place = material.texture, material.shade_texture
+    if draw.hull:
+      lit_place = lit_place if material.mode == 'mask' else None
+      shade_place = lit_place
+    for unit, place in enumerate((lit_place, shade_place)):
+      texture = resources.white if place is None else resources.textures[place]
+      texture.use(unit)
+    lit, shade = material.lit, material.shade
+    if draw.hull:
+      lit, shade = (*draw.color, lit[3]), draw.color
+    program['lit'].value, program['shade'].value = lit, shade
+    program['edge'].value = material.edge
+    program['cutoff'].value = material.cutoff if material.mode == 'mask' else -1
+    program['blend'].value = blend
+    context.depth_mask = not blend or material.writes_depth
+    if material.double_sided and not draw.hull:
+      context.disable(moderngl.CULL_FACE)
+    else:
+      context.enable(moderngl.CULL_FACE)
+
+
+# Contexts of a parent process: kept, so that nothing tries to free them here.
+_KEPT: list[_Resources | None] = []
