@@ -132,7 +132,8 @@ def _lock_ops(lock: Lock, palette: Palette) -> list[Op]:
         np.array([0.5, 0.12, 0.0, 0.0, 0.0, 0.0]),
         np.array([0.5, 0.88, 1.0, 1.0, 1.0, 1.0]),
         6,
-        palette.hair_tip,
+        # As a shade of the front hair it would be too dark here.
+        tuple(palette.hair_tip) if lock.dark else palette.hair_tip,
       )
     )
   if lock.shade and not lock.dark:

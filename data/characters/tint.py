@@ -24,11 +24,21 @@ def _soft(tone: Tone) -> Tone:
 
 def _line_art(tone: Tone) -> Tone:
   return Tone(
-    base=mix(tone.base, _PAPER, 0.72),
-    shade=mix(tone.shade, _PAPER, 0.58),
+    base=_pale(tone.base, 0.72),
+    shade=_pale(tone.shade, 0.58),
     light=_PAPER,
     line=mix(_vivid(tone), tone.line, 0.35),
   )
+
+
+def _pale(color: Color, share: float) -> Color:
+  """So much white in a colour, with some of its saturation kept."""
+  mixed = mix(color, _PAPER, share)
+  grey = sum(mixed) / 3
+  red, green, blue = (
+    min(max(round(grey + 1.5 * (c - grey)), 0), 255) for c in mixed
+  )
+  return red, green, blue
 
 
 def _vivid(tone: Tone) -> Color:
