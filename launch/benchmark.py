@@ -46,6 +46,9 @@ _ONLY = flags.DEFINE_list(
 _OUTPUT = flags.DEFINE_string('output', '', 'JSON file to write')
 _SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
 
+# Sides of the pictures of characters, pixels.
+_PICTURE_SIZES = (64, 256, 512, 1024)
+
 Row = dict[str, Any]
 
 
@@ -253,7 +256,7 @@ def benchmark_characters(seconds: float) -> list[Row]:
   """Turned and talking characters in every style and four sizes."""
   people = range(8)
   rows = []
-  for size in (64, 256, 512, 1024):
+  for size in _PICTURE_SIZES:
     for style in STYLES:
       characters = [Character.from_seed(p, size, style) for p in people]
       poses = [
