@@ -25,6 +25,7 @@ import numpy as np
 from absl import logging
 
 from data import (
+  anime_records,
   anime_rows,
   anime_shards,
   anime_tree,
@@ -46,16 +47,6 @@ _NEUTRAL_SUFFIX = '_neutral'
 def frames_dir(output_dir: str | os.PathLike) -> pathlib.Path:
   """Where the finished data set of an output folder is."""
   return _folder(output_dir).final
-
-
-def index_name(split: str) -> str:
-  """File name of a split's index.
-
-  It holds `identity_names` [I], `identity_offsets` [I + 1] int64 (identity i
-  has the records `offsets[i]` to `offsets[i + 1]`), `is_rotated` [N] bool,
-  `pose` [N, 20] float32 and, if the tree says so, `identity_styles` [I].
-  """
-  return f'frames-{split}.npz'
 
 
 def _folder(output_dir: str | os.PathLike) -> output_folder.OutputFolder:
@@ -290,7 +281,7 @@ def _write_index(
     arrays['identity_styles'] = np.array(
       [styles.get(n, '') for n in names], str
     )
-  files.write_npz(built / index_name(split), arrays)
+  files.write_npz(built / anime_records.index_name(split), arrays)
   return {'identities': len(owners), 'frames': len(frames)}
 
 

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from data import (
+  anime_records,
   anime_rows,
   anime_shards,
   anime_tree,
@@ -59,7 +60,7 @@ def test_records_are_the_frames_of_the_tree(tree, tmp_path):
   assert manifest['picture_sizes'] == {'32x32': 20}
   for split in ('train', 'test'):
     names = anime_tree.read_identity_list(tree / f'{split}_list.txt')
-    index = files.read_npz(folder / prepare_anime_frames.index_name(split))
+    index = files.read_npz(folder / anime_records.index_name(split))
     records = builder.as_data_source(split=split)
     assert sorted(names) == sorted(index['identity_names'])
     assert manifest['splits'][split] == {
@@ -87,9 +88,9 @@ def test_neutral_pictures_have_their_own_splits(tree, tmp_path):
   builder = tfds.builder_from_directory(folder)
   for split in ('train', 'test'):
     index = files.read_npz(
-      folder / prepare_anime_frames.index_name(f'{split}_neutral')
+      folder / anime_records.index_name(f'{split}_neutral')
     )
-    others = files.read_npz(folder / prepare_anime_frames.index_name(split))
+    others = files.read_npz(folder / anime_records.index_name(split))
     names = index['identity_names'].tolist()
     assert names == others['identity_names'].tolist()
     assert index['identity_offsets'].tolist() == list(range(len(names) + 1))
@@ -229,14 +230,14 @@ def test_styles_of_the_tree_are_in_the_index(tree, tmp_path):
   folder = prepare_anime_frames.frames_dir(tmp_path / 'out')
   found = {}
   for split in ('train', 'test'):
-    index = files.read_npz(folder / prepare_anime_frames.index_name(split))
+    index = files.read_npz(folder / anime_records.index_name(split))
     found |= dict(
       zip(index['identity_names'], index['identity_styles'], strict=True)
     )
   assert found == styles
   path.write_text('[]')  # No manifest of ours: nothing is known.
   prepare(tree, tmp_path, overwrite=True)
-  index = files.read_npz(folder / prepare_anime_frames.index_name('train'))
+  index = files.read_npz(folder / anime_records.index_name('train'))
   assert 'identity_styles' not in index
 
 
@@ -273,7 +274,7 @@ def test_a_real_tree_with_odd_rows(tmp_path):
     'basis/char_b/basis.png': 'missing',
   }
   folder = prepare_anime_frames.frames_dir(tmp_path / 'out')
-  index = files.read_npz(folder / prepare_anime_frames.index_name('train'))
+  index = files.read_npz(folder / anime_records.index_name('train'))
   assert index['identity_names'].tolist() == ['7', '12']
   assert index['is_rotated'].tolist() == [False, True, True]
   np.testing.assert_array_equal(
@@ -330,7 +331,7 @@ def test_rows_of_mixed_identities_are_brought_together(tree, tmp_path):
   (tree / 'train_list.txt').write_text('0\n1\n2\n3\n')
   prepare(tree, tmp_path)
   folder = prepare_anime_frames.frames_dir(tmp_path / 'out')
-  index = files.read_npz(folder / prepare_anime_frames.index_name('train'))
+  index = files.read_npz(folder / anime_records.index_name('train'))
   assert index['identity_names'].tolist() == ['0', '1', '2', '3']
   assert index['identity_offsets'].tolist() == [0, 4, 8, 12, 16]
 

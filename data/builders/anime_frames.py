@@ -26,9 +26,7 @@ import tensorflow_datasets as tfds
 from array_record.python import array_record_module
 
 from data import pose_vector
-
-NAME = 'anime_frames'
-FORMAT_VERSION = '1.0.0'
+from data.anime_records import FORMAT_VERSION, NAME
 
 _TEXTS = ('identity', 'kind', 'path')
 
