@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from generator.fomm.blocks import band_limit_kernel
+
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
   """One tensor in PyTorch's layout; fixed buffers are not drawn here."""
@@ -29,6 +31,13 @@ def draw_all(keys: Iterable[str]) -> dict[str, np.ndarray]:
   """A state dict from a golden file's `keys`, lines of `name (shape)`."""
   pairs = (str(key).split(' ', 1) for key in keys)
   return {name: draw(name, ast.literal_eval(shape)) for name, shape in pairs}
+
+
+def draw_fomm(keys: Iterable[str]) -> dict[str, np.ndarray]:
+  """As `draw_all`, with the constants of the first-order motion model."""
+  kernel = np.broadcast_to(band_limit_kernel(4), (3, 1, 13, 13))
+  arrays = draw_all(keys)
+  return {k: kernel if '.down.weight' in k else x for k, x in arrays.items()}
 
 
 def channels_last(images: np.ndarray) -> np.ndarray:

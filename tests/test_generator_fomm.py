@@ -1,13 +1,14 @@
 """The first-order motion model: by hand and against the reference."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
+from edtn_jax.convert.fomm import convert_fomm
 from generator.fomm import FULL, TINY, FirstOrderMotion, Keypoints
 from generator.fomm.blocks import (
   BatchNorm,
@@ -23,18 +24,10 @@ from generator.fomm.keypoints import (
   weighted_jacobians,
 )
 from generator.fomm.motion import deform, sparse_motions
-from generator.fomm.params import TABLE
 from generator.ops.warp import identity_grid
-from tests.golden_weights import channels_last, draw_all
+from tests.golden_weights import channels_last, draw_fomm
 
-RULES = tuple(Rule(*row) for row in TABLE)
 IDENTITY = np.broadcast_to(np.eye(2, dtype=np.float32), (1, 1, 2, 2))
-IMAGE = jax.ShapeDtypeStruct((2, 64, 64, 3), np.float32)
-
-
-def expected_variables(config):
-  model = FirstOrderMotion(config)
-  return jax.eval_shape(model.init, jax.random.key(0), IMAGE, IMAGE)
 
 
 def one_keypoint(x, y, jacobian=IDENTITY):
@@ -202,23 +195,10 @@ def golden(shared_dir):
   return np.load(shared_dir / 'golden' / 'fomm_small.npz')
 
 
-def test_names_are_complete_both_ways(golden):
-  arrays = draw_all(golden['keys'])
-  del arrays['kp_detector.kp.bias']
-  arrays['generator.extra.weight'] = np.zeros(3)
-  with pytest.raises(ConversionError, match='2 problem') as caught:
-    convert_arrays(arrays, RULES, expected_variables(TINY))
-  text = str(caught.value)
-  assert 'nothing fills params/keypoint_detector/heatmap/bias' in text
-  assert 'generator.extra.weight (3,) is not known' in text
-
-
 @pytest.mark.slow
 def test_fomm_golden(golden):
   config = dataclasses.replace(TINY, compat=True)
-  variables = convert_arrays(
-    draw_all(golden['keys']), RULES, expected_variables(config)
-  )
+  variables = convert_fomm(draw_fomm(golden['keys']), config)
   source, driving = (channels_last(golden[x]) for x in ('source', 'driving'))
   out = FirstOrderMotion(config).apply(variables, source, driving)
   for name in ('source', 'driving'):
@@ -241,3 +221,41 @@ def test_fomm_golden(golden):
   still = FirstOrderMotion(TINY).apply(variables, source, source)
   np.testing.assert_allclose(still['warped_image'], source, atol=1e-3)
   assert np.abs(still['flow']).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_every_kernel_learns():
+  config = dataclasses.replace(
+    TINY,
+    keypoint_blocks=1,
+    motion_blocks=1,
+    generator_blocks=1,
+    bottleneck_blocks=1,
+  )
+  model = FirstOrderMotion(config, train=True)
+  random = np.random.default_rng(0)
+  images = random.random((2, 2, 32, 32, 3)).astype(np.float32)
+  expected = jax.eval_shape(model.init, jax.random.key(0), *images)
+  params = jax.tree.map(
+    lambda x: (0.3 * random.standard_normal(x.shape)).astype(np.float32),
+    expected['params'],
+  )
+  stats = jax.tree.map(lambda x: jnp.ones(x.shape), expected['batch_stats'])
+
+  @jax.jit
+  @functools.partial(jax.value_and_grad, has_aux=True)
+  def step(params):
+    variables = {'params': params, 'batch_stats': stats}
+    out, updated = model.apply(variables, *images, mutable=['batch_stats'])
+    return jnp.abs(out['image'] - images[1]).mean(), updated['batch_stats']
+
+  (loss, updated), gradient = step(params)
+  assert np.isfinite(loss)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+    name = jax.tree_util.keystr(path)
+    assert np.isfinite(leaf).all(), name
+    if 'kernel' in name:
+      assert np.abs(leaf).max() > 0, name
+  assert all(
+    jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), stats, updated))
+  )

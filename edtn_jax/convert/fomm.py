@@ -1,0 +1,120 @@
+"""Public weights of the first-order motion model -> our variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
+from edtn_jax.convert.torch_file import read_torch_file
+from generator.fomm import FirstOrderMotion, FOMMConfig
+from generator.fomm.blocks import band_limit_kernel
+from generator.fomm.params import TABLE
+
+RULES = tuple(Rule(*row) for row in TABLE)
+# Networks of a checkpoint that animate; discriminator and optimizers do not.
+NETWORKS = ('generator', 'kp_detector')
+
+
+def read_fomm_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """Reads the networks that animate from a checkpoint.
+
+  Args:
+    path: a file of torch.save, as the authors publish it (one state dict for
+      each network) or a Lightning checkpoint (`state_dict`). Nothing in it is
+      executed.
+
+  Returns:
+    Arrays by name, which begins with `generator.` or `kp_detector.`.
+
+  Raises:
+    ConversionError: if a network is missing.
+    edtn_jax.convert.torch_file.TorchFileError: if the file cannot be read.
+  """
+  content = read_torch_file(path, skip_unknown=True)
+  if isinstance(content, Mapping) and 'state_dict' in content:
+    content = content['state_dict']
+  arrays = {
+    name: value
+    for name, value in _named(content)
+    if isinstance(value, np.ndarray) and name.split('.')[0] in NETWORKS
+  }
+  missing = [
+    network
+    for network in NETWORKS
+    if not any(name.startswith(f'{network}.') for name in arrays)
+  ]
+  if missing:
+    raise ConversionError(
+      f'{path} holds no weights of {" and ".join(missing)}. Wanted a '
+      'checkpoint with a state dict for each of '
+      f'{", ".join(NETWORKS)}, or a Lightning checkpoint with both'
+    )
+  return arrays
+
+
+def convert_fomm(
+  arrays: Mapping[str, np.ndarray], config: FOMMConfig
+) -> dict[str, Any]:
+  """Converts public weights.
+
+  Args:
+    arrays: see `read_fomm_arrays`.
+    config: the sizes that the weights have, with `compat`.
+
+  Returns:
+    `params` and `batch_stats` of `FirstOrderMotion(config)`, numpy arrays.
+
+  Raises:
+    ConversionError: if names or shapes do not fit, all in one message; or if
+      a band-limiting kernel differs from the one that our model computes.
+
+  Example:
+    >>> config = dataclasses.replace(FULL, compat=True)
+    >>> variables = convert_fomm(read_fomm_arrays('vox.pth.tar'), config)
+  """
+  _check_kernels(arrays, config)
+  multiple = config.motion_downsample * 2 ** max(
+    config.keypoint_blocks, config.motion_blocks
+  )
+  # Large enough for the keypoints' 7x7 convolution without padding.
+  size = max(multiple, 8 * config.motion_downsample)
+  image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
+  expected = jax.eval_shape(
+    FirstOrderMotion(config).init, jax.random.key(0), image, image
+  )
+  return convert_arrays(arrays, RULES, expected)
+
+
+def _check_kernels(arrays, config) -> None:
+  """Constants are not converted: they must be what our model computes."""
+  wanted = band_limit_kernel(config.motion_downsample)
+  wrong = [
+    name
+    for name, array in arrays.items()
+    if name.endswith('.down.weight')
+    and not (
+      array.shape[-2:] == wanted.shape and np.allclose(array, wanted, atol=1e-6)
+    )
+  ]
+  if wrong:
+    raise ConversionError(
+      f'{", ".join(wrong)} differ(s) from the band-limiting kernel for '
+      f'motion_downsample = {config.motion_downsample}, {wanted.shape}; set '
+      'the factor that the weights were trained with'
+    )
+
+
+def _named(content):
+  """Pairs of full name and value, of one state dict or of several."""
+  if not isinstance(content, Mapping):
+    return
+  for name, value in content.items():
+    if isinstance(value, Mapping):
+      yield from ((f'{name}.{inner}', x) for inner, x in value.items())
+    else:
+      yield str(name), value
