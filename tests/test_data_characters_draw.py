@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from data.characters import Character, eyes, identity, palette
+from data.characters import (
+  Character,
+  draw,
+  eyes,
+  geometry,
+  identity,
+  palette,
+  turn,
+)
 from data.pose_vector import COEFFICIENT_NAMES, NUM_POSE, POSE_INDEX
 
 # A straight fringe, hair out of the face, a boy, glasses.
@@ -87,6 +95,30 @@ def test_larger_pictures_show_the_same(characters):
   solid = (small[..., 3] == 255) & (reduced[..., 3] == 255)
   difference = np.abs(reduced - small)[solid]
   assert difference.mean() < 3
+
+
+@pytest.mark.parametrize('detail', [1, 2, 4])
+def test_smooth_outlines_pass_through_the_grid(detail):
+  """Once around, by hand: straight short sides, curved long ones."""
+  x, y = [0.0, 4.0, 9.0, 12.0], [0.0, 3.0, -1.0, 2.0]
+  upper = np.stack([x, y], axis=1)
+  grid = np.stack([upper, upper + (0, 10)], axis=1)
+  patch = geometry.make_patch(grid, (0, 0, 0), follow=0.0)
+  pool = draw.PointPool([patch], detail)
+  outline = pool.polygons(pool.place(np.zeros(3)), 1000.0)[id(patch)]
+  corners = [(0, 0), (0, 1), (1, 1), (2, 1), (3, 1), (3, 0), (2, 0), (1, 0)]
+  center = np.array(turn.HEAD_CENTER)
+  wanted = [1000 * (grid[corner] + center) for corner in corners]
+  found = np.array(outline, float)
+  # Two short sides keep one point each, six pieces get `detail`.
+  assert len(found) == 2 + 6 * detail
+  for point in wanted:
+    assert np.abs(found - point).max(axis=1).min() <= 1
+  if detail == 2:
+    # Catmull-Rom half way between the two middle points.
+    middle = (-upper[0] + 9 * upper[1] + 9 * upper[2] - upper[3]) / 16
+    middle = 1000 * (middle + center)
+    assert np.abs(found - middle).max(axis=1).min() <= 1
 
 
 def _region(name: str) -> tuple[slice, slice]:

@@ -151,7 +151,8 @@ class Character:
     ]
     self._below = tint.restyle(below, self.look)
     self._above = tint.restyle(above, self.look)
-    self._pool = draw.PointPool(self._below + self._above)
+    self._detail = draw.outline_detail(self.size)
+    self._pool = draw.PointPool(self._below + self._above, self._detail)
 
   def _expression(self, pose: np.ndarray) -> tuple[list[Op], list[Op]]:
     """Eyes, brows and mouth, and what of the brows is seen through hair."""
@@ -179,7 +180,7 @@ class Character:
     """Operations in painting order; pools of points and where they are."""
     expression, brows = self._expression(pose)
     ops = [*self._below, *expression, *self._above, *brows]
-    pools = (self._pool, draw.PointPool([*expression, *brows]))
+    pools = (self._pool, draw.PointPool([*expression, *brows], self._detail))
     return ops, [(pool, pool.place(pose[_HEAD])) for pool in pools]
 
   def _polygons(self, pools: list[tuple], side: int = 0) -> draw.Polygons:

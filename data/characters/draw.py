@@ -20,13 +20,58 @@ def supersampling(size: int) -> int:
   return 4 if size <= 256 else 3 if size <= 512 else 2
 
 
+def outline_detail(size: int) -> int:
+  """Points an outline gets for each that it has, more for larger pictures."""
+  return 1 if size <= 256 else 2 if size <= 512 else 4
+
+
 @functools.cache
-def boundary_index(rows: int, columns: int) -> np.ndarray:
-  """Flat indices of a grid's boundary, once around."""
-  grid = np.arange(rows * columns).reshape(rows, columns)
-  return np.concatenate(
-    [grid[0], grid[1:, -1], grid[-1, -2::-1], grid[-2:0:-1, 0]]
+def _side_weights(count: int, detail: int) -> tuple[np.ndarray, np.ndarray]:
+  """Catmull-Rom curve through one side of a grid, without its last point.
+
+  Args:
+    count: points of the side.
+    detail: points of the curve for each; a side of two stays straight.
+
+  Returns:
+    [m, 4] positions along the side and their [m, 4] weights.
+  """
+  detail = 1 if count == 2 else detail
+  position = np.arange((count - 1) * detail) / detail
+  segment = position.astype(int)
+  t = (position - segment)[:, None]
+  weights = 0.5 * np.concatenate(
+    [
+      -t + 2 * t**2 - t**3,
+      2 - 5 * t**2 + 3 * t**3,
+      t + 4 * t**2 - 3 * t**3,
+      t**3 - t**2,
+    ],
+    axis=1,
   )
+  index = segment[:, None] + np.arange(-1, 3)
+  # Beyond an end the curve goes on as it came: a = 2 b - c.
+  for outer, near, far in ((0, 1, 2), (3, 2, 1)):
+    beyond = (index[:, outer] < 0) | (index[:, outer] >= count)
+    weights[beyond, near] += 2 * weights[beyond, outer]
+    weights[beyond, far] -= weights[beyond, outer]
+    weights[beyond, outer] = 0
+  return np.clip(index, 0, count - 1), weights
+
+
+@functools.cache
+def _outline_weights(
+  rows: int, columns: int, detail: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """[m, 4] flat indices of a grid and weights: its smooth outline."""
+  grid = np.arange(rows * columns).reshape(rows, columns)
+  sides = (grid[0], grid[:, -1], grid[-1, ::-1], grid[::-1, 0])
+  index, weights = [], []
+  for side in sides:
+    along, share = _side_weights(len(side), detail)
+    index.append(side[along])
+    weights.append(share)
+  return np.concatenate(index), np.concatenate(weights)
 
 
 def walk(ops: Sequence[Op]) -> Iterator[Patch]:
@@ -40,24 +85,31 @@ def walk(ops: Sequence[Op]) -> Iterator[Patch]:
 
 
 class PointPool:
-  """Rest points of many patches in one array, so that one product turns all."""
+  """Rest points of many patches in one array, so that one product turns all.
 
-  def __init__(self, ops: Sequence[Op]):
+  Args:
+    ops: the patches.
+    detail: see `outline_detail`.
+  """
+
+  def __init__(self, ops: Sequence[Op], detail: int = 1):
     patches = list({id(p): p for p in walk(ops)}.values())
     self._points = np.concatenate([p.points.reshape(-1, 3) for p in patches])
     self._follow = np.concatenate([p.follow.reshape(-1) for p in patches])
     self._starts = {}
-    index, self._outline_span = [], {}
+    index, weights, self._outline_span = [], [], {}
     start = outline = 0
     for patch in patches:
       rows, columns = patch.follow.shape
       self._starts[id(patch)] = (start, rows, columns)
-      boundary = boundary_index(rows, columns)
+      boundary, share = _outline_weights(rows, columns, detail)
       index.append(boundary + start)
+      weights.append(share)
       self._outline_span[id(patch)] = (outline, outline + len(boundary))
       start += rows * columns
       outline += len(boundary)
     self._outline = np.concatenate(index)
+    self._weights = np.concatenate(weights) if detail > 1 else None
 
   def place(self, angles_deg: np.ndarray) -> np.ndarray:
     """[n, 2] points in rest-size picture pixels, turned."""
@@ -73,7 +125,11 @@ class PointPool:
   def polygons(self, placed: np.ndarray, scale: float) -> Polygons:
     """Outline of every patch in canvas pixels, by its `id`."""
     # Pillow cuts fractions off; canvas pixel k covers k..k+1.
-    outline = np.floor(placed[self._outline] * scale).astype(int).tolist()
+    if self._weights is None:
+      outline = placed[self._outline[:, 1]]
+    else:
+      outline = np.einsum('mkc,mk->mc', placed[self._outline], self._weights)
+    outline = np.floor(outline * scale).astype(int).tolist()
     outline = list(map(tuple, outline))
     return {
       key: outline[start:stop]

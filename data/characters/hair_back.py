@@ -259,7 +259,7 @@ def tail_roots(identity: Identity) -> list[tuple[float, float]]:
     'ponytail': [(13.0 * side, -66.0)],
     'side': [(46.0 * side, -30.0)],
     'buns': [(-33.0, -59.0), (33.0, -59.0)],
-    'braids': [(-40.0, 44.0), (40.0, 44.0)],
+    'braids': [(-46.0, 45.0), (46.0, 45.0)],
   }[hair.tail]
 
 
