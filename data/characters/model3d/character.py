@@ -53,10 +53,12 @@ def _make_renderer(name: str, model: Model, path: str):
     except Exception as error:
       # The bindings raise bare `Exception` where a driver is missing.
       if name == 'gl':
+        missing = isinstance(error, ModuleNotFoundError)
+        install = 'pip install edtn-jax[vrm]' if missing else 'an EGL driver'
         raise CharacterError(
           path,
           f'OpenGL cannot be used ({error})',
-          "install an EGL driver, or use renderer='software'",
+          f"install it ({install}), or use renderer='software'",
         ) from error
       logging.info('%s: OpenGL cannot be used (%s).', path, error)
     else:

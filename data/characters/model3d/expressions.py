@@ -18,6 +18,8 @@ from data.characters.model3d.humanoid import simplify, vrm_extension
 
 # A morph that moves less than this share of the head's height does nothing.
 _VISIBLE = 0.003
+# Forward movement of a brow's bones as a share of the upward one.
+_FORWARD = 0.3
 _SIDES = ('left', 'right')
 # Expressions whose targets are no part of the emotions that also use them.
 _OWN_TARGETS = {
@@ -244,7 +246,10 @@ class _Resolver:
       if place.above is not None:
         # What the bone above it already does.
         up -= inner + (outer - inner) * place.above
-      move.positions[rows, 1] += share * up * self._marks.height
+      up *= self._marks.height
+      move.positions[rows, 1] += share * up
+      # Straight up, a brow would cut into a forehead that bulges.
+      move.positions[rows, 2] += share * abs(up) * _FORWARD
     if move.reach() < _VISIBLE * self._marks.height:
       return False
     self._take(name, move, 'moving the bones of the brow', True)

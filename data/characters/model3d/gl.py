@@ -46,6 +46,7 @@ uniform vec3 shade;
 uniform vec2 edge;
 uniform float cutoff;
 uniform bool blend;
+uniform float texture_mix;
 in float v_light;
 in vec2 v_uv;
 in vec4 v_color;
@@ -59,6 +60,8 @@ vec4 sample_level(sampler2D image) {
 void main() {
   vec4 in_light = sample_level(lit_texture) * v_color;
   vec3 in_shade = sample_level(shade_texture).rgb * v_color.rgb * shade;
+  in_light.rgb = mix(vec3(1.0), in_light.rgb, texture_mix);
+  in_shade = mix(shade, in_shade, texture_mix);
   in_light *= lit;
   if (in_light.a < cutoff) discard;
   float facing = gl_FrontFacing ? v_light : -v_light;
@@ -178,17 +181,11 @@ class GlRenderer:
     context, program = resources.context, resources.program
     material = draw.material
     blend = material.mode == 'blend' and not draw.hull
-    lit_place, shade_place = material.texture, material.shade_texture
-    if draw.hull:
-      lit_place = lit_place if material.mode == 'mask' else None
-      shade_place = lit_place
-    for unit, place in enumerate((lit_place, shade_place)):
+    for unit, place in enumerate(draw.textures()):
       texture = resources.white if place is None else resources.textures[place]
       texture.use(unit)
-    lit, shade = material.lit, material.shade
-    if draw.hull:
-      lit, shade = (*draw.color, lit[3]), draw.color
-    program['lit'].value, program['shade'].value = lit, shade
+    program['lit'].value, program['shade'].value = draw.factors()
+    program['texture_mix'].value = draw.mix
     program['edge'].value = material.edge
     program['cutoff'].value = material.cutoff if material.mode == 'mask' else -1
     program['blend'].value = blend

@@ -170,7 +170,7 @@ SINGLE: dict[str, tuple[str, ...]] = {
 STAND_INS: dict[str, tuple[tuple[str, float], ...]] = {
   'eye_happy_wink': (('eye_wink', 1.0),),
   # A lid that can close can also go up a little.
-  'eye_surprised': (('eye_wink', -0.25),),
+  'eye_surprised': (('eye_wink', -0.15),),
 }
 
 # Movement of the bones of the brows in shares of the head's height, upwards,

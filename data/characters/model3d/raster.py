@@ -93,8 +93,7 @@ class Planes:
 
   Attributes:
     gradient: [T, 2, k] change per pixel to the right and down.
-    at_corner: [T, k] value at the first corner.
-    corner: [T, 2] the first corner.
+    origin: [T, k] value at pixel 0, 0.
   """
 
   def __init__(self, corners: np.ndarray, values: np.ndarray):
@@ -112,23 +111,21 @@ class Planes:
       ],
       axis=1,
     )
-    self.at_corner = values[:, 0]
-    self.corner = corners[:, 0]
+    # Value at the upper left of the picture.
+    self.origin = values[:, 0] - np.einsum(
+      'tdk,td->tk', self.gradient, corners[:, 0]
+    )
 
   def at(
     self, triangle: np.ndarray, x: np.ndarray, y: np.ndarray, first=0, last=None
   ) -> np.ndarray:
     """Values `first` to `last` of [n] triangles at [n] positions, [n, k]."""
-    columns = slice(first, last)
-    gradient = self.gradient[:, :, columns]
-    offset = self.at_corner[:, columns] - np.einsum(
-      'tdk,td->tk', gradient, self.corner
-    )
-    return (
-      gradient[triangle, 0] * x[:, None]
-      + gradient[triangle, 1] * y[:, None]
-      + offset[triangle]
-    )
+    gradient = self.gradient[:, :, first:last]
+    result = gradient[triangle, 0]
+    result *= x[:, None]
+    result += gradient[triangle, 1] * y[:, None]
+    result += self.origin[:, first:last][triangle]
+    return result
 
 
 def signed_area(corners: np.ndarray) -> np.ndarray:

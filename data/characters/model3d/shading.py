@@ -10,7 +10,7 @@ from PIL import Image
 from data.characters.model3d.surface import Surface
 
 # Towards the light, as seen: from above, in front, a little from the left.
-_LIGHT = np.array([-0.25, 0.45, 0.86])
+_LIGHT = np.array([-0.15, 0.3, 0.94])
 LIGHT = _LIGHT / np.linalg.norm(_LIGHT)
 
 

@@ -46,13 +46,14 @@ class Triangles:
     self.double = column(
       lambda d: d.material.double_sided and not d.hull, bool
     )[self.draw]
-    self.lit = column(_lit)
-    self.shade = column(_shade)
+    self.lit = column(lambda d: d.factors()[0])
+    self.shade = column(lambda d: d.factors()[1])
     self.edge = column(lambda d: d.material.edge)
     self.cutoff = column(lambda d: d.material.cutoff)
     self.opaque_alpha = column(
       lambda d: d.material.mode != 'blend' or d.hull, bool
     )
+    self.mix = column(lambda d: d.mix)
     self.two_textures = self._places != self._shade_places
     self._texels = texels
     self.colored = bool(np.any(surface.colors != 1.0))
@@ -73,10 +74,7 @@ class Triangles:
 
 
 def _place(draw: Draw, shaded: bool) -> int:
-  material = draw.material
-  place = material.shade_texture if shaded else material.texture
-  if draw.hull:
-    place = material.texture if material.mode == 'mask' else None
+  place = draw.textures()[shaded]
   return -1 if place is None else place
 
 
@@ -89,14 +87,6 @@ def _is_masked(draw: Draw, surface: Surface) -> bool:
   least = surface.textures[material.texture].least_alpha
   # A texture that never falls below needs no looking.
   return least * material.lit[3] < material.cutoff
-
-
-def _lit(draw: Draw) -> tuple[float, ...]:
-  return (*draw.color, draw.material.lit[3]) if draw.hull else draw.material.lit
-
-
-def _shade(draw: Draw) -> tuple[float, ...]:
-  return draw.color if draw.hull else draw.material.shade
 
 
 class SoftwareRenderer:
@@ -189,21 +179,19 @@ class Scene:
 
   def _alpha(self, triangle, x, y) -> np.ndarray:
     """Opacity of fragments, 0 to 1."""
-    return self._textured(triangle, x, y, False)[:, 3]
+    factor = self._all.lit[self._all.draw[self.number[triangle]], 3]
+    return self._textured(triangle, x, y, False)[:, 3] * factor
 
   def _textured(self, triangle, x, y, shaded: bool) -> np.ndarray:
-    """Texture times factor, [n, 4], 0 to 1."""
+    """Texture times colours of vertices, [n, 4], 0 to 1."""
     uv = self.planes.at(triangle, x, y, _U, _V + 1)
-    number = self.number
     gradient = self.planes.gradient[:, :, _U : _V + 1]
     # The level is the same all over a triangle.
-    level = self._all.level(number, gradient, shaded)[triangle]
-    color = self._texels.sample(level, uv) / np.float32(255)
-    draw = self._all.draw[number[triangle]]
-    color[:, :3] *= (self._all.shade if shaded else self._all.lit[:, :3])[draw]
-    color[:, 3] *= self._all.lit[draw, 3]
+    level = self._all.level(self.number, gradient, shaded)[triangle]
+    color = self._texels.sample(level, uv)
+    color *= np.float32(1 / 255)
     if self._all.colored:
-      color *= self.planes.at(triangle, x, y, _COLOR)
+      color *= self.planes.at(triangle, x, y, _COLOR).astype(np.float32)
     return color
 
   def solid(self, see_through: bool = False) -> DepthBuffer:
@@ -242,18 +230,24 @@ class Scene:
     draw = self._all.draw[self.number[triangle]]
     light = self.planes.at(triangle, x, y, _LIGHT, _LIGHT + 1)[:, 0]
     low, high = self._all.edge[draw, 0], self._all.edge[draw, 1]
-    share = np.clip((light - low) / (high - low), 0, 1).astype(np.float32)
-    dark = np.flatnonzero(share < 1)
-    if len(dark):
-      self._darken(color, dark, triangle, x, y, share)
+    share = np.clip((light - low) / (high - low), 0, 1)
+    share = share.astype(np.float32)[:, None]
+    lit, shade = self._all.lit[draw], self._all.shade[draw]
+    outline = np.flatnonzero(self._all.mix[draw] < 1)
+    if len(outline):
+      mix = self._all.mix[draw[outline], None]
+      color[outline, :3] = 1 + mix * (color[outline, :3] - 1)
+    # Most materials have one texture for both; those are sampled once.
+    other = np.flatnonzero(self._all.two_textures[draw] & (share[:, 0] < 1))
+    dark = self._textured(triangle[other], x[other], y[other], True)[:, :3]
+    dark *= (1 - share[other]) * shade[other]
+    dark += share[other] * lit[other, :3] * color[other, :3]
+    color[:, :3] *= shade + share * (lit[:, :3] - shade)
+    color[other, :3] = dark
+    color[:, 3] *= lit[:, 3]
     color[self._all.opaque_alpha[draw], 3] = 1.0
     color[:, :3] *= color[:, 3:]
     return color
-
-  def _darken(self, color, dark, triangle, x, y, share) -> None:
-    shade = self._textured(triangle[dark], x[dark], y[dark], True)[:, :3]
-    part = share[dark, None]
-    color[dark, :3] = part * color[dark, :3] + (1 - part) * shade
 
   def blend(self, canvas: np.ndarray, buffer: DepthBuffer) -> None:
     """Draws see-through surfaces over a canvas, one draw after the other."""

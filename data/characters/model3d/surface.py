@@ -33,14 +33,35 @@ class Draw:
   Attributes:
     triangles: [T, 3] vertices, counter-clockwise from the front.
     material: how it looks.
-    hull: whether it is an outline: drawn plain in `color` from the inside.
-    color: RGB of an outline.
+    hull: whether it is an outline: drawn in one colour, from the inside.
   """
 
   triangles: np.ndarray
   material: Material
   hull: bool = False
-  color: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+  @property
+  def mix(self) -> float:
+    """How much the texture's colour counts, 0 to 1."""
+    return self.material.outline.mix if self.hull else 1.0
+
+  def factors(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """RGBA factor in the light and RGB factor in the shade."""
+    material = self.material
+    if not self.hull:
+      return material.lit, material.shade
+    outline = material.outline
+    lit = [1 + outline.mix * (v - 1) for v in material.lit[:3]]
+    color = tuple(a * b for a, b in zip(outline.color, lit, strict=True))
+    return (*color, material.lit[3]), color
+
+  def textures(self) -> tuple[int | None, int | None]:
+    """Places of the textures in the light and in the shade."""
+    material = self.material
+    if not self.hull:
+      return material.texture, material.shade_texture
+    needed = self.mix > 0 or material.mode == 'mask'
+    return (material.texture if needed else None,) * 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -215,12 +236,7 @@ class _SurfaceBuilder:
     self.hull.append(rows)
     self.widths.append(width)
     self.hull_count += len(rows)
-    color = np.array(outline.color)
-    mixed = color * np.array(material.lit[:3])
-    color = (1 - outline.mix) * color + outline.mix * mixed
-    self.solid.append(
-      Draw(local[:, ::-1] + first, material, True, tuple(color.tolist()))
-    )
+    self.solid.append(Draw(local[:, ::-1] + first, material, True))
 
 
 def _compress(move: Displacement, used: np.ndarray):

@@ -139,7 +139,8 @@ class Texels:
     flat = [level.reshape(-1, 4) for level in levels]
     # A white texel at the end stands for "no texture".
     white = np.full((1, 4), 255, np.uint8)
-    self.data = np.concatenate([*flat, white])
+    # One number a texel makes fetching it four times as fast.
+    self.data = np.concatenate([*flat, white]).view(np.uint32)[:, 0]
     sizes = [len(f) for f in flat]
     self.start = np.cumsum([0, *sizes])
     self.height = np.array([*(lv.shape[0] for lv in levels), 1])
@@ -174,10 +175,14 @@ class Texels:
     upper, lower = start + row * width, start + below * width
     data = self.data
     across, down = across[:, None], down[:, None]
-    top = data[upper + column].astype(np.float32)
-    top += across * (data[upper + right] - top)
-    bottom = data[lower + column].astype(np.float32)
-    bottom += across * (data[lower + right] - bottom)
+
+    def fetch(index):
+      return data[index].view(np.uint8).reshape(-1, 4).astype(np.float32)
+
+    top = fetch(upper + column)
+    top += across * (fetch(upper + right) - top)
+    bottom = fetch(lower + column)
+    bottom += across * (fetch(lower + right) - bottom)
     top += down * (bottom - top)
     return top
 
