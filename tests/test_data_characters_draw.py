@@ -102,7 +102,7 @@ def test_smooth_outlines_pass_through_the_grid(detail):
   """Once around, by hand: straight short sides, curved long ones."""
   x, y = [0.0, 4.0, 9.0, 12.0], [0.0, 3.0, -1.0, 2.0]
   upper = np.stack([x, y], axis=1)
-  grid = np.stack([upper, upper + (0, 10)], axis=1)
+  grid = np.stack([upper, np.add(upper, (0, 10))], axis=1)
   patch = geometry.make_patch(grid, (0, 0, 0), follow=0.0)
   pool = draw.PointPool([patch], detail)
   outline = pool.polygons(pool.place(np.zeros(3)), 1000.0)[id(patch)]
