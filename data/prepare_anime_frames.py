@@ -15,7 +15,6 @@ are finished.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping
@@ -32,6 +31,7 @@ from data import (
   files,
   output_folder,
   picture_codec,
+  prepare_characters,
   splits,
 )
 from data.builders import anime_frames
@@ -91,7 +91,8 @@ def prepare_anime_frames(
   Raises:
     FileNotFoundError: if there is no tree, or no such list.
     anime_rows.AnimeTreeError: if no frame of it is usable.
-    ValueError: on wrong options, or if the lists name no identity of it.
+    ValueError: on wrong options, if the lists name no identity of it, or if
+      a manifest in the tree is damaged.
     FileExistsError: if a finished data set, or something else, is there.
     OSError: if the output cannot be written, or has too little room.
   """
@@ -105,6 +106,7 @@ def prepare_anime_frames(
   folder = _folder(output_dir)
   folder.claim(overwrite=overwrite)
   table = anime_tree.read_tree(tree)
+  styles = prepare_characters.identity_styles(tree)
   members, notes = _plan_splits(table, lists, test_fraction)
   shards = _plan_shards(table, members, image_format)
   flat = [shard for part in shards.values() for shard in part]
@@ -117,7 +119,7 @@ def prepare_anime_frames(
   done = dict(zip([shard.name for shard in flat], written, strict=True))
   damaged = anime_shards.damaged_frames(flat, written)
   built = folder.partial / 'build'
-  counts = _describe(built, shards, done, _styles(table.root))
+  counts = _describe(built, shards, done, styles)
   if not any(counts[split]['frames'] for split in members if split in counts):
     raise anime_rows.AnimeTreeError(
       f'{table.root}: no picture is usable; the first of {len(damaged)}: '
@@ -221,15 +223,6 @@ def _plan_shards(
           source, name, frames[order], image_format
         )
   return shards
-
-
-def _styles(root: pathlib.Path) -> dict[str, str]:
-  """Shading style by identity, if the manifest of the tree has it."""
-  try:
-    styles = json.loads((root / MANIFEST_NAME).read_bytes())['styles']
-    return {str(name): str(style) for name, style in styles.items()}
-  except (OSError, ValueError, KeyError, TypeError, AttributeError):
-    return {}  # AnimeCeleb has no manifest.
 
 
 def _describe(

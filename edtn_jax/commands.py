@@ -187,6 +187,10 @@ def prepare(
   size: int = 256,
   seed: int = 0,
   validation_fraction: float = 0.02,
+  image_format: str = 'png',
+  train_list: str = '',
+  test_list: str = '',
+  styles: str = '',
   num_processes: int = 1,
   overwrite: bool = False,
   fit_adapter: bool = False,
@@ -205,6 +209,12 @@ def prepare(
     size: side of the characters' pictures, pixels
     seed: of procedural identities, and of the characters' poses
     validation_fraction: share of the identities held out
+    image_format: of anime pictures in the data set: png, webp (lossless,
+      half the size) or jpeg (on white)
+    train_list: for --anime, file with one identity a line to train on
+    test_list: for --anime, file with one identity a line to test on
+    styles: of the characters, comma-separated; empty takes all: flat, cel,
+      soft, line_art
     num_processes: processes that read or draw
     overwrite: replace a finished data set
     fit_adapter: instead, fit a [17, 50] pose adapter and draw it
@@ -227,6 +237,10 @@ def prepare(
     size=size,
     seed=seed,
     validation_fraction=validation_fraction,
+    image_format=image_format,
+    train_list=train_list,
+    test_list=test_list,
+    styles=_words(styles),
     num_processes=num_processes,
     overwrite=overwrite,
   )

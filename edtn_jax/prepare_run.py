@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from absl import logging
 from configs import edtn as edtn_config
 from data import (
   files,
+  picture_codec,
   prepare,
   prepare_anime_frames,
   prepare_characters,
   procedural_codes,
 )
+from data.characters.style import STYLES, check_styles
 from edtn_jax import faces
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.expressions import expression_sheet
@@ -35,6 +38,10 @@ def prepare_run(
   size: int = 256,
   seed: int = 0,
   validation_fraction: float = 0.02,
+  image_format: str = 'png',
+  train_list: str = '',
+  test_list: str = '',
+  styles: Sequence[str] = (),
   num_processes: int = 1,
   overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -50,7 +57,11 @@ def prepare_run(
     size: side of the characters' pictures, pixels.
     seed: of procedural identities, and of the characters' poses.
     validation_fraction: share of the identities held out, in [0, 1); the
-      `test` split of anime pictures.
+      `test` split of anime pictures without lists.
+    image_format: of anime pictures in the records: png, webp or jpeg.
+    train_list: for `anime`: file with one identity a line; needs `test_list`.
+    test_list: likewise.
+    styles: shading styles of `characters`; () for all.
     num_processes: processes that read `input_dir` or draw.
     overwrite: replace a finished data set.
 
@@ -63,6 +74,9 @@ def prepare_run(
       `data.prepare_anime_frames`.
   """
   _check_source(input_dir, procedural, characters, anime)
+  _check_pictures(
+    image_format, characters, anime, train_list, test_list, styles
+  )
   if characters:
     return _characters_run(
       output,
@@ -71,13 +85,18 @@ def prepare_run(
       size=size,
       seed=seed,
       test_fraction=validation_fraction,
+      styles=list(check_styles(styles or STYLES)),
       num_processes=num_processes,
+      image_format=image_format,
       overwrite=overwrite,
     )
   if anime:
     return prepare_anime_frames.prepare_anime_frames(
       anime,
       output,
+      image_format=image_format,
+      train_list=train_list,
+      test_list=test_list,
       test_fraction=validation_fraction,
       num_threads=num_processes,
       overwrite=overwrite,
@@ -146,8 +165,60 @@ def _check_source(
     )
 
 
+def _check_pictures(
+  image_format: str,
+  characters: int,
+  anime: str,
+  train_list: str,
+  test_list: str,
+  styles: Sequence[str],
+) -> None:
+  """Raises ConfigError for options that another source would ignore."""
+  formats = picture_codec.IMAGE_FORMATS
+  problems = [
+    Problem(key, value, rule, remedy)
+    for key, value, good, rule, remedy in (
+      (
+        'image_format',
+        image_format,
+        image_format in formats,
+        f'must be one of {", ".join(formats)}',
+        'Use webp for half the size of png.',
+      ),
+      (
+        'train_list, test_list',
+        (train_list, test_list),
+        bool(train_list) == bool(test_list),
+        'must be given both or not at all',
+        'AnimeCeleb comes with both.',
+      ),
+      (
+        'train_list, test_list',
+        (train_list, test_list),
+        anime or not (train_list or test_list),
+        'are for --anime only',
+        'Use --validation_fraction with other sources.',
+      ),
+      (
+        'styles',
+        tuple(styles),
+        characters or not styles,
+        'are for --characters only',
+        'Leave them out.',
+      ),
+    )
+    if not good
+  ]
+  if problems:
+    raise ConfigError(problems)
+
+
 def _characters_run(
-  output: str | os.PathLike, *, overwrite: bool, **options: Any
+  output: str | os.PathLike,
+  *,
+  image_format: str,
+  overwrite: bool,
+  **options: Any,
 ) -> dict[str, Any]:
   """Draws a tree of pictures and turns it into records.
 
@@ -159,7 +230,12 @@ def _characters_run(
       output, overwrite=overwrite, progress=_log_progress, **options
     )
   return prepare_anime_frames.prepare_anime_frames(
-    tree, output, overwrite=overwrite, progress=_log_progress
+    tree,
+    output,
+    image_format=image_format,
+    num_threads=options['num_processes'],
+    overwrite=overwrite,
+    progress=_log_progress,
   )
 
 

@@ -168,19 +168,40 @@ def test_contradicting_sources_are_refused(tmp_path):
   assert not (tmp_path / 'set').exists()
 
 
+def test_options_of_other_pictures_are_refused(tmp_path):
+  with pytest.raises(ConfigError) as caught:
+    prepare_run(
+      tmp_path / 'set',
+      procedural=2,
+      image_format='bmp',
+      train_list='a.txt',
+      styles=['cel'],
+    )
+  assert [problem.key for problem in caught.value.problems] == [
+    'image_format',
+    'train_list, test_list',
+    'train_list, test_list',
+    'styles',
+  ]
+  assert not (tmp_path / 'set').exists()
+
+
 def test_characters_become_a_tree_and_records(tmp_path):
   arguments = {'characters': 3, 'frames_per_identity': 4, 'size': 48}
   manifest = prepare_run(tmp_path / 'set', validation_fraction=0.3, **arguments)
   counts = manifest['splits']
   assert {k: v['identities'] for k, v in counts.items()} == {
     'train': 2,
+    'train_neutral': 2,
     'test': 1,
+    'test_neutral': 1,
   }
   tree = tmp_path / 'set' / 'characters'
   assert len(list((tree / 'rotation').rglob('*.png'))) == 6
   # The tree stands alone: records of it, made again, have the same frames.
-  again = prepare_run(tmp_path / 'other', anime=str(tree))
+  again = prepare_run(tmp_path / 'other', anime=str(tree), image_format='webp')
   assert again['splits'] == counts
+  assert again['image_format'] == 'webp'
   # Interrupted between the two: the finished tree is not drawn again.
   shutil.rmtree(tmp_path / 'set' / 'anime_frames')
   before = (tree / 'manifest.json').stat().st_mtime_ns
