@@ -2,7 +2,7 @@
 
 import pytest
 
-from launch import benchmark
+from launch import benchmark, benchmark_pictures
 
 
 def test_table_has_a_line_for_each_row():
@@ -45,3 +45,23 @@ def test_characters_are_drawn_in_every_style_and_size(monkeypatch):
   assert rows[5]['what'] == 'character, cel, 32 x 32'
   assert rows[5]['note'] == '100 pictures/s'
   assert drawn[5] == (32, 32, 4)
+
+
+@pytest.mark.slow
+def test_pictures_are_measured_by_format_and_readers(monkeypatch):
+  monkeypatch.setattr(benchmark_pictures, 'SIZES', (16,))
+  monkeypatch.setattr(benchmark_pictures, 'READERS', ((0, 0),))
+  monkeypatch.setattr(benchmark_pictures, 'DRAWERS', ((0, 1),))
+  monkeypatch.setattr(benchmark_pictures, '_IDENTITIES', 2)
+  monkeypatch.setattr(benchmark_pictures, '_FRAMES', 2)
+  rows = benchmark_pictures.benchmark_pictures(0.0)
+  assert [row['what'].partition(': ')[2] for row in rows] == [
+    *['0 workers, 0 threads'] * 3,
+    *['0 workers, 1 threads'] * 2,
+  ]
+  for row, name in zip(
+    rows, ('png', 'webp', 'jpeg', 'drawn', 'drawn, with flow'), strict=True
+  ):
+    assert row['what'].startswith(f'pairs, batch 8, 16 x 16, {name}')
+    assert row['note'].endswith(' pictures/s')
+    assert row['calls'] == 5
