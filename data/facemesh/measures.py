@@ -22,27 +22,21 @@ import numpy as np
 from data import pose_vector
 
 # Landmarks that mirror each other, (picture's left, picture's right): eye
-# corners, mouth corners, brows, nostrils, and the outline from the temples to
-# the jaw. All follow the head; lids and lips are left out.
+# corners, brows, and the outline beside the eyes. Lids and all below the eyes
+# are left out: they move by themselves, and a drawn chin is not where the
+# model looks for it.
 _MIRRORED = np.array(
   [
     (33, 263),
     (133, 362),
-    (61, 291),
     (70, 300),
     (105, 334),
     (107, 336),
-    (48, 278),
     (54, 284),
     (21, 251),
     (162, 389),
     (127, 356),
     (234, 454),
-    (93, 323),
-    (132, 361),
-    (58, 288),
-    (172, 397),
-    (136, 365),
   ]
 )
 # Midline: forehead (10, 151, 9) above, below the nose (2, 164) beneath. The
@@ -59,7 +53,7 @@ class _EyePoints:
 
 
 _EYES = {
-  'left': _EyePoints((263, 362), (387, 386, 385), (373, 374, 380)),
+  'left': _EyePoints((362, 263), (387, 386, 385), (373, 374, 380)),
   'right': _EyePoints((33, 133), (160, 159, 158), (144, 145, 153)),
 }
 _INNER_LIPS = (13, 14)
@@ -158,11 +152,25 @@ def lid_opening(points: np.ndarray, side: str) -> float:
   Raises:
     ValueError: if there is no such side.
   """
-  if side not in _EYES:
-    raise ValueError(f'side is {side!r}, wanted left or right')
-  points, eye = _check(points), _EYES[side]
+  points, eye = _check(points), _eye(side)
   lids = points[list(eye.upper)] - points[list(eye.lower)]
   return _ratio(np.linalg.norm(lids, axis=-1).mean(), points, eye.corners)
+
+
+def eye_corners(points: np.ndarray, side: str) -> np.ndarray:
+  """Corners of an eye, the one on the picture's left first.
+
+  Args:
+    points: [468, 3] landmarks.
+    side: `left` or `right`, the character's.
+
+  Returns:
+    [2, 3] float64.
+
+  Raises:
+    ValueError: if there is no such side.
+  """
+  return _check(points)[list(_eye(side).corners)]
 
 
 def mouth_opening(points: np.ndarray) -> float:
@@ -190,6 +198,12 @@ def measure(points: np.ndarray) -> FaceMeasures:
     lid_right=lid_opening(points, 'right'),
     mouth=mouth_opening(points),
   )
+
+
+def _eye(side: str) -> _EyePoints:
+  if side not in _EYES:
+    raise ValueError(f'side is {side!r}, wanted left or right')
+  return _EYES[side]
 
 
 def _check(points: np.ndarray) -> np.ndarray:

@@ -111,11 +111,11 @@ def whole_picture(width: int, height: int) -> Region:
   )
 
 
-def crop(picture: Image.Image, region: Region, size: int) -> np.ndarray:
+def crop(picture: np.ndarray, region: Region, size: int) -> np.ndarray:
   """Cuts a region out; beyond the picture its border goes on.
 
   Args:
-    picture: RGB.
+    picture: [H, W, 3] uint8 RGB.
     region: what to cut.
     size: height and width of the result.
 
@@ -128,7 +128,8 @@ def crop(picture: Image.Image, region: Region, size: int) -> np.ndarray:
   # One block more on every side, which interpolation may look at.
   low = np.floor(corners.min(axis=0)).astype(int) - factor
   high = np.ceil(corners.max(axis=0)).astype(int) + factor
-  patch = _patch(picture, low, high).reduce(factor)
+  # Only the part is made an image: that of a large frame takes milliseconds.
+  patch = Image.fromarray(_patch(picture, low, high)).reduce(factor)
   origin = (region.to_picture(np.zeros(2)) - low) / factor
   x_step, y_step = region.axes() * region.side / factor / size
   matrix = (x_step[0], y_step[0], origin[0], x_step[1], y_step[1], origin[1])
@@ -142,19 +143,20 @@ def crop(picture: Image.Image, region: Region, size: int) -> np.ndarray:
 
 
 def _patch(
-  picture: Image.Image, low: np.ndarray, high: np.ndarray
-) -> Image.Image:
+  picture: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> np.ndarray:
   """An upright part of a picture, continued beyond its border."""
-  size = np.array(picture.size)
+  size = np.array(picture.shape[1::-1])
   inner_low, inner_high = np.clip(low, 0, size - 1), np.clip(high, 1, size)
   inner_high = np.maximum(inner_high, inner_low + 1)
-  part = picture.crop((*inner_low, *inner_high))
+  (left, top), (right, bottom) = inner_low, inner_high
+  part = picture[top:bottom, left:right]
   before = np.maximum(inner_low - low, 0)
   after = np.maximum(high - inner_high, 0)
   if not (before.any() or after.any()):
-    return part
+    return np.ascontiguousarray(part)
   margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-  return Image.fromarray(np.pad(np.asarray(part), margins, mode='edge'))
+  return np.pad(part, margins, mode='edge')
 
 
 class FaceMesh:
@@ -196,7 +198,8 @@ class FaceMesh:
     Returns:
       Detections, largest first; empty if neither finds any.
     """
-    image = _to_image(picture)
+    _check(picture)
+    image = Image.fromarray(picture)
     for one in self._detectors:
       if found := one.find(image):
         return sorted(found, key=lambda d: -d.area)
@@ -215,8 +218,9 @@ class FaceMesh:
     Returns:
       The landmarks; `presence` tells what they are worth.
     """
+    _check(picture)
     size = self._model.input_size
-    cut = crop(_to_image(picture), region, size)
+    cut = crop(picture, region, size)
     outputs = self._model(cut.astype(np.float32) / 255)
     raw = outputs[3 * NUM_POINTS].reshape(NUM_POINTS, 3).astype(np.float64)
     raw /= size
@@ -253,10 +257,9 @@ class FaceMesh:
     return None
 
 
-def _to_image(picture: np.ndarray) -> Image.Image:
+def _check(picture: np.ndarray) -> None:
   if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
     raise ValueError(
       f'picture is {picture.dtype} {list(picture.shape)}, wanted uint8 '
       '[H, W, 3] RGB'
     )
-  return Image.fromarray(picture)

@@ -1,0 +1,432 @@
+r"""Asks a face-landmark model that nobody here wrote about drawn characters.
+
+    python -m launch.check_characters --count=64 --output=checks
+    python -m launch.check_characters --style=soft --output=checks_soft
+    python -m launch.check_characters --puppet=her.vrm --output=checks_her
+
+Two questions, both put to FaceMesh (needs the extra `edtn-jax[facemesh]`).
+
+1. Is there a face? Of each character's neutral picture the head is cut out:
+   the square `HEAD_CROP`, of which the head with its hair takes about three
+   quarters. A face is found where the model's presence is 0.5 or more, in the
+   region that the published detector chooses or in the whole crop, whichever
+   is surer. The share that the detector alone finds is given too.
+2. Do yaw, roll and lids follow the truth? Poses with random yaw and roll
+   within 20 degrees and random winks are measured in one fixed upright region,
+   `FACE_REGION`, laid around the face without the hair; the lids by the
+   model's second look at each eye. No picture is left out, found or not.
+   Correlations are given over all pictures together, and as the median of
+   those within one character.
+
+Writes `check.json` and `check.png`: every character's neutral picture and the
+first poses with the landmarks drawn in, failures framed in red.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from absl import app, flags
+from PIL import Image, ImageDraw
+
+from data import files, pose_vector
+from data.characters import Character
+from data.characters.style import STYLES, style_of
+from data.facemesh import eyes, measures, mesh, models
+
+_COUNT = flags.DEFINE_integer('count', 64, 'characters: seeds 0, 1, ...')
+_POSES = flags.DEFINE_integer('poses', 8, 'poses of each character')
+_STYLE = flags.DEFINE_enum(
+  'style',
+  None,
+  STYLES,
+  'style of all; by default one for each, chosen as for data sets',
+)
+_PUPPET = flags.DEFINE_string(
+  'puppet', None, 'check this character instead: a seed or a .vrm or .glb file'
+)
+_SEED = flags.DEFINE_integer('seed', 0, 'of poses and styles')
+_OUTPUT = flags.DEFINE_string('output', None, 'folder for the results')
+
+# Squares of the picture as (x, y of the centre, side), in fractions.
+HEAD_CROP = (0.5, 134 / 256, 210 / 256)
+FACE_REGION = (0.5, 158 / 256, 160 / 256)
+# Of the picture that is drawn; the models see 128 to 192 pixels of it.
+_SIZE = 384
+_WHITE = (255, 255, 255)
+# Drawn eyes are wider than the mesh makes them: see `eyes.eye_region`.
+_EYE_SCALE = 2.8
+_MAX_ANGLE_DEG = 20.0
+_QUANTITIES = ('yaw', 'roll', 'lid_left', 'lid_right')
+
+# Limits of the specification.
+LEAST_FOUND = 0.9
+LEAST_CORRELATION = 0.8
+
+_TILE = 160
+_POSES_SHOWN = 2
+_COLUMNS = 4
+
+
+@dataclasses.dataclass
+class CharacterCheck:
+  """What was measured on one character.
+
+  Attributes:
+    name: its seed or file.
+    style: empty for a file.
+    detected: presence in the detector's region, 0 if it finds none.
+    presence: presence in the whole crop.
+    truth: [poses, 4] float64, yaw and roll in degrees, opening of the lids.
+    measured: [poses, 4] float64, the same by the model.
+    tiles: the neutral picture and some poses with landmarks.
+  """
+
+  name: str
+  style: str
+  detected: float
+  presence: float
+  truth: np.ndarray
+  measured: np.ndarray
+  tiles: list[Image.Image]
+
+  @property
+  def found(self) -> bool:
+    """Whether there is a face."""
+    return max(self.detected, self.presence) >= mesh.LEAST_PRESENCE
+
+
+class Judge:
+  """The models, and how they are asked.
+
+  Raises:
+    models.ModelError: if a model cannot be had or run.
+  """
+
+  def __init__(self):
+    self._mesh = mesh.FaceMesh()
+    self._eyes = eyes.EyeFinder()
+
+  def presence(self, picture: np.ndarray) -> tuple[float, float]:
+    """How sure the model is of a face in a neutral picture.
+
+    Args:
+      picture: [S, S, 3] uint8.
+
+    Returns:
+      Presence in the detector's region (0 if it finds none) and in the whole
+      head crop.
+    """
+    head = mesh.crop(picture, _region(HEAD_CROP), round(HEAD_CROP[2] * _SIZE))
+    found = self._mesh.find(head)
+    whole = self._mesh.landmarks(head, mesh.whole_picture(*head.shape[1::-1]))
+    return (found.presence if found else 0.0), whole.presence
+
+  def measure(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Yaw, roll and lid openings.
+
+    Args:
+      picture: [S, S, 3] uint8.
+
+    Returns:
+      [4] float64 in the order of `_QUANTITIES`, and the points to draw
+      [n, 2].
+    """
+    face = self._mesh.landmarks(picture, _region(FACE_REGION))
+    _, roll, yaw = measures.head_angles(face.points)
+    both = [
+      self._eyes.find(picture, face.points, side, scale=_EYE_SCALE)
+      for side in ('left', 'right')
+    ]
+    shown = [face.points[:, :2], *(e.contour[:16] for e in both)]
+    lids = [e.lid_opening for e in both]
+    return np.array([yaw, roll, *lids]), np.concatenate(shown)
+
+
+def _region(square: tuple[float, float, float]) -> mesh.Region:
+  x, y, side = square
+  return mesh.Region(np.array([x, y]) * _SIZE, side * _SIZE, 0.0)
+
+
+def random_poses(seed: int, identity: int, count: int) -> np.ndarray:
+  """Poses with yaw, roll and winks, everything else at rest.
+
+  Args:
+    seed: of all.
+    identity: number of the character.
+    count: how many.
+
+  Returns:
+    [count, 20] float64 pose vectors.
+  """
+  rng = np.random.default_rng([seed, identity])
+  poses = np.zeros((count, pose_vector.NUM_POSE))
+  for name in ('yaw', 'roll'):
+    poses[:, pose_vector.POSE_INDEX[name]] = rng.uniform(
+      -_MAX_ANGLE_DEG, _MAX_ANGLE_DEG, count
+    )
+  for side in ('left', 'right'):
+    index = pose_vector.POSE_INDEX[f'eye_wink_{side}']
+    poses[:, index] = rng.uniform(0, 1, count)
+  return poses
+
+
+def truth_of(poses: np.ndarray) -> np.ndarray:
+  """What should be measured: [n, 20] poses -> [n, 4] in our order."""
+  index = pose_vector.POSE_INDEX
+  return np.stack(
+    [
+      poses[:, index['yaw']],
+      poses[:, index['roll']],
+      1 - poses[:, index['eye_wink_left']],
+      1 - poses[:, index['eye_wink_right']],
+    ],
+    axis=-1,
+  )
+
+
+def check_character(
+  judge: Judge, character, poses: np.ndarray, *, name: str, style: str = ''
+) -> CharacterCheck:
+  """Draws a character and asks the models.
+
+  Args:
+    judge: the models.
+    character: has `render`.
+    poses: [n, 20] pose vectors.
+    name: what to call it.
+    style: in which it is drawn.
+
+  Returns:
+    What was measured.
+  """
+  neutral = _draw(character, np.zeros(pose_vector.NUM_POSE))
+  detected, presence = judge.presence(neutral)
+  pictures = [_draw(character, pose) for pose in poses]
+  answers = [judge.measure(picture) for picture in [neutral, *pictures]]
+  shown = zip([neutral, *pictures], answers, strict=True)
+  tiles = [_tile(picture, points) for picture, (_, points) in shown][
+    : 1 + _POSES_SHOWN
+  ]
+  check = CharacterCheck(
+    name=name,
+    style=style,
+    detected=detected,
+    presence=presence,
+    truth=truth_of(poses),
+    measured=np.stack([values for values, _ in answers[1:]]),
+    tiles=tiles,
+  )
+  label = f'{name} {style} {max(detected, presence):.2f}'
+  _mark(tiles[0], label, failed=not check.found)
+  return check
+
+
+def _draw(character, pose: np.ndarray) -> np.ndarray:
+  picture = character.render(pose, background=_WHITE)[..., :3]
+  return np.ascontiguousarray(picture)
+
+
+def _tile(picture: np.ndarray, points: np.ndarray) -> Image.Image:
+  """The head crop, small, with landmarks."""
+  region = _region(HEAD_CROP)
+  tile = Image.fromarray(mesh.crop(picture, region, _TILE))
+  draw = ImageDraw.Draw(tile)
+  placed = ((points - region.center) / region.side + 0.5) * _TILE
+  draw.point([tuple(p) for p in placed], fill=(220, 0, 40))
+  return tile
+
+
+def _mark(tile: Image.Image, label: str, *, failed: bool) -> None:
+  draw = ImageDraw.Draw(tile)
+  draw.text((4, 2), label, fill=(0, 0, 0))
+  if failed:
+    edge = _TILE - 1
+    draw.rectangle((0, 0, edge, edge), outline=(255, 0, 0), width=3)
+
+
+def sheet(checks: Sequence[CharacterCheck]) -> Image.Image:
+  """All tiles, one character after the other."""
+  columns = min(_COLUMNS, len(checks))
+  shown = 1 + _POSES_SHOWN
+  rows = -(-len(checks) // columns)
+  size = (columns * shown * _TILE, rows * _TILE)
+  page = Image.new('RGB', size, _WHITE)
+  for number, check in enumerate(checks):
+    row, column = divmod(number, columns)
+    for place, tile in enumerate(check.tiles):
+      page.paste(tile, ((column * shown + place) * _TILE, row * _TILE))
+  return page
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+  """Pearson's; None where one of them does not vary."""
+  if len(first) < 2 or not (np.ptp(first) > 0 and np.ptp(second) > 0):
+    return None
+  return float(np.corrcoef(first, second)[0, 1])
+
+
+def summarize(checks: Sequence[CharacterCheck]) -> dict:
+  """Shares and correlations, as written to `check.json`.
+
+  Args:
+    checks: of all characters.
+
+  Returns:
+    Plain numbers; a correlation is None where nothing varies.
+  """
+  truth = np.concatenate([c.truth for c in checks])
+  measured = np.concatenate([c.measured for c in checks])
+  correlations = {}
+  for column, name in enumerate(_QUANTITIES):
+    within = [
+      correlation(c.truth[:, column], c.measured[:, column]) for c in checks
+    ]
+    known = [value for value in within if value is not None]
+    correlations[name] = {
+      'overall': correlation(truth[:, column], measured[:, column]),
+      'median_within': float(np.median(known)) if known else None,
+      'within': within,
+    }
+  limit = mesh.LEAST_PRESENCE
+  return {
+    'characters': len(checks),
+    'pictures': len(truth),
+    'found': float(np.mean([c.found for c in checks])),
+    'found_by_detector': float(np.mean([c.detected >= limit for c in checks])),
+    'not_found': [c.name for c in checks if not c.found],
+    'correlation': correlations,
+  }
+
+
+def table(summary: dict) -> str:
+  """The summary as Markdown."""
+
+  def number(value: float | None) -> str:
+    return 'none' if value is None else f'{value:.3f}'
+
+  def verdict(value: float | None, limit: float) -> str:
+    return 'yes' if value is not None and value >= limit else 'NO'
+
+  lines = [
+    '| measure | overall | median within a character | wanted | met |',
+    '|---|---|---|---|---|',
+    f'| face found ({summary["characters"]} neutral pictures) '
+    f'| {summary["found"]:.1%} | | {LEAST_FOUND:.0%} '
+    f'| {verdict(summary["found"], LEAST_FOUND)} |',
+    f'| - by the detector alone | {summary["found_by_detector"]:.1%} | | | |',
+  ]
+  for name, found in summary['correlation'].items():
+    overall, within = found['overall'], found['median_within']
+    lines.append(
+      f'| {name}, correlation ({summary["pictures"]} pictures) '
+      f'| {number(overall)} | {number(within)} | {LEAST_CORRELATION} '
+      f'| {verdict(overall, LEAST_CORRELATION)} |'
+    )
+  return '\n'.join(lines)
+
+
+def check_seeds(
+  judge: Judge, seeds: Iterable[int], poses: int, style: str | None, seed: int
+) -> list[CharacterCheck]:
+  """Checks characters drawn by code.
+
+  Args:
+    judge: the models.
+    seeds: of the characters.
+    poses: of each.
+    style: of all; None for one each, as in data sets.
+    seed: of poses and styles.
+
+  Returns:
+    What was measured, in the same order.
+  """
+  checks = []
+  for identity in seeds:
+    chosen = style or style_of(seed, identity)
+    character = Character.from_seed(identity, _SIZE, style=chosen)
+    checks.append(
+      check_character(
+        judge,
+        character,
+        random_poses(seed, identity, poses),
+        name=str(identity),
+        style=chosen,
+      )
+    )
+  return checks
+
+
+def check_puppet(
+  judge: Judge, puppet: str, poses: int, seed: int
+) -> list[CharacterCheck]:
+  """Checks one character by name, see `open_character`."""
+  from data.characters.opening import open_character
+
+  character = open_character(puppet, _SIZE)
+  name = pathlib.Path(puppet).name
+  drawn = random_poses(seed, 0, poses)
+  return [check_character(judge, character, drawn, name=name)]
+
+
+def write_results(
+  folder: pathlib.Path, summary: dict, checks: Sequence[CharacterCheck]
+) -> None:
+  """Writes `check.json` and `check.png`."""
+  folder.mkdir(parents=True, exist_ok=True)
+  rows = [
+    {
+      'name': c.name,
+      'style': c.style,
+      'presence_detector': c.detected,
+      'presence_crop': c.presence,
+      'truth': c.truth.tolist(),
+      'measured': c.measured.tolist(),
+    }
+    for c in checks
+  ]
+  models_used = {name: model.sha256 for name, model in models.MODELS.items()}
+  content = {
+    **summary,
+    'quantities': _QUANTITIES,
+    'per_character': rows,
+    'models': models_used,
+  }
+  files.write_json(folder / 'check.json', content)
+  with files.atomic_writer(folder / 'check.png') as file:
+    sheet(checks).save(file, format='PNG')
+
+
+def main(argv: list[str]) -> None:
+  """Checks the chosen characters and prints a table."""
+  del argv
+  if _COUNT.value < 1 or _POSES.value < 2:
+    raise app.UsageError('--count must be 1 or more, --poses 2 or more')
+  if _PUPPET.value and _STYLE.value:
+    raise app.UsageError('--style has no meaning with --puppet')
+  if _OUTPUT.value and pathlib.Path(_OUTPUT.value).is_file():
+    raise app.UsageError(f'--output={_OUTPUT.value}: a file is in the way')
+  try:
+    judge = Judge()
+    if _PUPPET.value:
+      checks = check_puppet(judge, _PUPPET.value, _POSES.value, _SEED.value)
+    else:
+      checks = check_seeds(
+        judge, range(_COUNT.value), _POSES.value, _STYLE.value, _SEED.value
+      )
+  except (models.ModelError, ValueError) as error:
+    raise app.UsageError(str(error)) from error
+  summary = summarize(checks)
+  print(table(summary))
+  if summary['not_found']:
+    print('\nno face in:', ', '.join(summary['not_found']))
+  if _OUTPUT.value:
+    write_results(pathlib.Path(_OUTPUT.value), summary, checks)
+    print(f'\nwrote check.json and check.png into {_OUTPUT.value}')
+
+
+if __name__ == '__main__':
+  app.run(main)
