@@ -141,8 +141,8 @@ def test_one_pixel_to_the_right_and_black_outside():
   np.testing.assert_allclose(moved[:, :, 0], 0, atol=2e-6)
 
 
-def test_batch_norm_tracks_like_pytorch():
-  x = jnp.array([1.0, 3.0]).reshape(2, 1, 1, 1)
+def test_batch_norm_tracks_the_batch():
+  x = jnp.array([1.0, 5.0]).reshape(2, 1, 1, 1)
   variables = {
     'params': {'scale': jnp.ones(1), 'bias': jnp.zeros(1)},
     'batch_stats': {'mean': jnp.zeros(1), 'var': jnp.ones(1)},
@@ -153,7 +153,9 @@ def test_batch_norm_tracks_like_pytorch():
     variables, x, mutable=['batch_stats']
   )
   np.testing.assert_allclose(y.ravel(), [-1, 1], rtol=1e-4)
-  np.testing.assert_allclose(updated['batch_stats']['mean'], [0.2], rtol=1e-6)
+  np.testing.assert_allclose(updated['batch_stats']['mean'], [0.3], rtol=1e-6)
+  # 0.9 * 1 + 0.1 * 4; the unbiased variance would be 8.
+  np.testing.assert_allclose(updated['batch_stats']['var'], [1.3], rtol=1e-6)
 
 
 def test_sizes_that_do_not_halve_are_named():

@@ -19,6 +19,10 @@ UNIFORM_INIT = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 class BatchNorm(nn.Module):
   """Batch norm with PyTorch's constants.
 
+  DEVIATION: the tracked variance is the biased one, PyTorch's is not; for
+  batches of images the difference is less than rounding. Covered by
+  `test_batch_norm_tracks_the_batch`.
+
   Attributes:
     train: use and track the batch's statistics instead of the running ones
       (collection `batch_stats`). Over a batch that is split between devices
