@@ -19,8 +19,8 @@ UNIFORM_INIT = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 class BatchNorm(nn.Module):
   """Batch norm with PyTorch's constants.
 
-  DEVIATION: the tracked variance is the biased one, PyTorch's is not; for
-  batches of images the difference is less than rounding. Covered by
+  DEVIATION: the tracked variance is the biased one, PyTorch's is not:
+  one part in B H W. Covered by
   `test_batch_norm_tracks_the_batch`.
 
   Attributes:
