@@ -257,8 +257,11 @@ class _Resolver:
 
   def by_stand_in(self, name: str) -> bool:
     stem, _, side = name.rpartition('_')
-    parts = morph_table.STAND_INS.get(stem, ())
-    parts = [(f'{part}_{side}', weight) for part, weight in parts]
+    if side in _SIDES:
+      parts = morph_table.STAND_INS.get(stem, ())
+      parts = [(f'{part}_{side}', weight) for part, weight in parts]
+    else:
+      parts = morph_table.STAND_INS.get(name, ())
     if not parts or any(part not in self.result.moves for part, _ in parts):
       return False
     move = Displacement(len(self._assembly.positions))
@@ -294,13 +297,13 @@ def resolve(
       'export the model with its blend shapes',
     )
   resolver = _Resolver(names, assembly, marks)
-  for name in pose_vector.COEFFICIENT_NAMES:
-    # Stand-ins refer to coefficients that come before.
-    if not (
-      resolver.by_table(name)
-      or resolver.by_bones(name)
-      or resolver.by_stand_in(name)
-    ):
+  names_left = [
+    name
+    for name in pose_vector.COEFFICIENT_NAMES
+    if not (resolver.by_table(name) or resolver.by_bones(name))
+  ]
+  for name in names_left:
+    if not resolver.by_stand_in(name):
       resolver.give_up(name)
   result = resolver.result
   if not result.moves:

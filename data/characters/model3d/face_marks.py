@@ -133,6 +133,13 @@ def _centre(
   return (along * reach[:, None]).sum(0) / reach.sum()
 
 
+def _opening(positions: np.ndarray, move: np.ndarray) -> float:
+  """Height of an open eye: the way of its lid, or both lids' distance."""
+  way = np.abs(move[:, 1])
+  lids = positions[way > 0.5 * way.max(), 1]
+  return float(max(way.max(), np.ptp(lids)))
+
+
 def _head_rows(assembly: Assembly, tree: NodeTree, humanoid: Humanoid):
   """Vertices of the head, and of these the ones on no bone below it."""
   whole = assembly.follow[:, 2] > 0.5
@@ -181,7 +188,7 @@ def find_marks(
     middle = float((left[0] + right[0]) / 2)
     distance = float(left[0] - right[0])
     eyes = float((left[1] + right[1]) / 2)
-    opening = float(np.abs(eye_move[:, 1]).max())
+    opening = _opening(positions, eye_move)
   else:
     eyes = low[1] + _EYE_LINE * height
     distance, opening = _EYE_DISTANCE * height, _EYE_OPENING * height

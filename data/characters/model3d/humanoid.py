@@ -83,7 +83,9 @@ def vrm_extension(container: Container) -> tuple[str, dict[str, Any]]:
 
 def _declared(kind: str, block: dict[str, Any]) -> dict[str, Any]:
   """Bone name -> node, as VRM declares it."""
-  bones = (block.get('humanoid') or {}).get('humanBones') or []
+  bones = (block.get('humanoid') or {}).get('humanBones')
+  if not bones:
+    return {}
   if kind == 'VRM 0':
     return {bone.get('bone'): bone.get('node') for bone in bones}
   return {name: bone.get('node') for name, bone in bones.items()}

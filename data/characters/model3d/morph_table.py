@@ -125,7 +125,6 @@ SINGLE: dict[str, tuple[str, ...]] = {
     'mouth_e',
     'ee',
     '<instead> 0.5 * vrm:aa + 0.5 * vrm:ih',
-    '<instead> 0.5 * jawOpen',
   ),
   'mouth_i': (
     'vrm:i',
@@ -149,7 +148,6 @@ SINGLE: dict[str, tuple[str, ...]] = {
     'vrc.v_oh',
     'mouth_o',
     'oh',
-    '<instead> 0.6 * jawOpen',
   ),
   'mouth_u': (
     'vrm:u',
@@ -162,15 +160,22 @@ SINGLE: dict[str, tuple[str, ...]] = {
     'mouth_u',
     'uu',
     'ou',
-    '<instead> 0.25 * jawOpen',
   ),
 }
 
-# When none of the candidates exists: made of another coefficient, its weight.
+# When a model has none of the candidates, nor bones for it: made of other
+# coefficients (of the same side), with these weights.
 STAND_INS: dict[str, tuple[tuple[str, float], ...]] = {
   'eye_happy_wink': (('eye_wink', 1.0),),
   # A lid that can close can also go up a little.
   'eye_surprised': (('eye_wink', -0.15),),
+  'eyebrow_raised': (('eyebrow_lowered', -0.6),),
+  'eyebrow_lowered': (('eyebrow_raised', -0.6),),
+  'eyebrow_troubled': (('eyebrow_raised', 0.5),),
+  'mouth_e': (('mouth_a', 0.5),),
+  'mouth_i': (('mouth_a', 0.25),),
+  'mouth_o': (('mouth_a', 0.6),),
+  'mouth_u': (('mouth_a', 0.25),),
 }
 
 # Movement of the bones of the brows in shares of the head's height, upwards,

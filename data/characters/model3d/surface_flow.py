@@ -14,7 +14,7 @@ from data.characters.model3d.software import SoftwareRenderer
 
 # A point counts as seen if nothing is further in front of it than this many
 # pixels of a 256-pixel picture; surfaces themselves are that uneven.
-_TOLERANCE = 1.5 / 256
+_TOLERANCE = 0.3 / 256
 
 
 def surface_flow(
