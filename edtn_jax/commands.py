@@ -130,7 +130,8 @@ def reenact(
       [video]), webp, png (a folder of numbered frames); or none
     gif_every: GIF and WebP take one frame in so many; MP4 and PNG take all
     gif_max_frames: GIF and WebP end after so many pictures
-    puppet: anime character to drive, a seed such as 7; also drawn alone
+    puppet: anime character to drive, a seed such as 7 or a .vrm, .glb or
+      .gltf file; also drawn alone
     puppet_size: side of the pictures of the character alone, pixels
     pose: instead of driving, draw the puppet in one pose, such as
       mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
@@ -289,7 +290,8 @@ def demo(
     frames: directory of driving frames to show beside the meshes
     num_steps: training steps; 0 takes the demo's own number
     seed: of data and training
-    puppet: seed of the anime character that is driven
+    puppet: anime character that is driven, a seed or a .vrm, .glb or .gltf
+      file
   """
   from edtn_jax.demo import run_demo
 

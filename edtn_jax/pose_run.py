@@ -21,7 +21,7 @@ SWEEP = 'sweep'
 SWEEP_STEPS = 5
 # Degrees up to which a head turns gracefully.
 _ANGLES = (-35, 35)
-_SHEET_SIZE = 144
+_SHEET_SIZE = 176
 # Written into our pictures: what has it may be replaced by a newer one.
 _SOFTWARE = ('Software', 'edtn reenact --pose')
 
@@ -141,7 +141,8 @@ def pose_run(
     rule, remedy = 'must be 64 to 1024', 'The default is 512.'
     raise ConfigError([Problem('puppet_size', size, rule, remedy)])
   if vector is None:
-    picture = sweep_sheet(CharacterPuppet(puppet, 2 * _SHEET_SIZE))
+    # Panels show a share of it: large enough that nothing is enlarged.
+    picture = sweep_sheet(CharacterPuppet(puppet, 240))
   else:
     (drawn,) = CharacterPuppet(puppet, size)(vector[None])
     picture = Image.fromarray(drawn)

@@ -75,3 +75,9 @@ def test_every_missing_argument_is_named(tmp_path):
   with pytest.raises(ConfigError, match='only with --driving'):
     run_demo(tmp_path / 'out', weights='EDTN.pt')
   assert not (tmp_path / 'out').exists()
+
+
+def test_a_character_that_cannot_be_opened_is_told_before_training(tmp_path):
+  with pytest.raises(ValueError, match=r'nofile\.vrm'):
+    run_demo(tmp_path / 'out', puppet='nofile.vrm')
+  assert not (tmp_path / 'out').exists()

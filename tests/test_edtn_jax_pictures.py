@@ -290,9 +290,9 @@ def test_storyboard_sets_panels_in_order():
 
 def test_character_panel_shows_the_middle():
   picture = np.zeros((100, 100, 4), np.uint8)
-  picture[13:87, 13:87] = (10, 200, 30, 255)
-  panel = np.asarray(storyboard.character_panel(picture, 37))
-  assert panel.shape == (37, 37, 3)
+  picture[7:93, 7:93] = (10, 200, 30, 255)
+  panel = np.asarray(storyboard.character_panel(picture, 43))
+  assert panel.shape == (43, 43, 3)
   inside = panel[3:-3, 3:-3].astype(int)
   assert np.abs(inside - (10, 200, 30)).max() <= 2
   # Beyond the middle nothing is shown, but for the filter's reach.

@@ -1,6 +1,7 @@
 """A character in a named pose, and in all of them."""
 
 import re
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 from data.pose_vector import POSE_INDEX
 from edtn_jax import pose_run as pose_run_lib
 from edtn_jax.config import ConfigError
+from edtn_jax.pictures import puppet as puppet_lib
 from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import parse_pose, pose_run, sweep_sheet
 
@@ -68,7 +70,25 @@ def test_puppet_moves_and_is_transparent_around():
   # Only the lower half of the face, where the mouth is.
   assert len(rows) > 10
   assert rows.min() > 48
-  assert puppet.description['character'] == '5'
+  assert puppet.description == {
+    'character': '5',
+    'renderer': 'drawn by code',
+  }
+
+
+def test_what_a_file_lacks_is_told(monkeypatch):
+  class Model:
+    renderer_name = 'software'
+    filled: ClassVar = {'eye_surprised_left': 'the wink, reversed'}
+    missing: ClassVar = {'mouth_e': 'no morph target'}
+
+  monkeypatch.setattr(puppet_lib, 'open_character', lambda *_: Model())
+  assert CharacterPuppet('a.vrm', 96).description == {
+    'character': 'a.vrm',
+    'renderer': 'software',
+    'filled': Model.filled,
+    'missing': Model.missing,
+  }
 
 
 @pytest.mark.parametrize('name', ['girl', '-1', '1.5', 'nofile.vrm'])

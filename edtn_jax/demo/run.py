@@ -13,6 +13,7 @@ from absl import logging
 
 from configs import edtn as edtn_config
 from data import files, procedural_codes
+from data.characters.opening import open_character
 from data.codes import CodeClip
 from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError, Problem
@@ -53,7 +54,8 @@ def run_demo(
     frames: directory of driving frames, or ''.
     num_steps: training steps; 0 takes the demo config's.
     seed: of data and training.
-    puppet: seed of the anime character that is driven.
+    puppet: anime character that is driven, a seed or a file; see
+      `pictures.puppet.CharacterPuppet`.
 
   Returns:
     Path of the report; None if a signal ended training early, in which case
@@ -61,8 +63,12 @@ def run_demo(
 
   Raises:
     ConfigError: if arguments are missing or contradict each other.
+    CharacterError: if the character cannot be used.
   """
   _check(driving, weights, pose_adapter, frames)
+  if puppet:
+    # Now, not after training: a file that cannot be used.
+    open_character(puppet)
   output = pathlib.Path(output)
   if driving:
     return _drive(output, driving, weights, pose_adapter, frames, puppet)

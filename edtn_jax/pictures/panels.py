@@ -138,19 +138,19 @@ def contact_sheet(
   rows = -(-len(images) // columns)
   sheet = style.blank(columns * cell_width + _GAP, rows * cell_height + _GAP)
   draw = ImageDraw.Draw(sheet)
+  # The largest type in which every label fits its picture's width.
+  font = next(
+    (
+      style.font(size)
+      for size in (13, 12, 11, 10, 9)
+      if max(map(style.font(size).getlength, labels)) <= width
+    ),
+    style.font(8),
+  )
   for i, image in enumerate(images):
     x = _GAP + i % columns * cell_width
     y = _GAP + i // columns * cell_height
     sheet.paste(image, (x, y))
-    # The largest type that fits the picture's width.
-    font = next(
-      (
-        style.font(size)
-        for size in (13, 12, 11, 10, 9)
-        if style.font(size).getlength(labels[i]) <= width
-      ),
-      style.font(8),
-    )
     draw.text(
       (x + width / 2, y + height + (_TITLE_HEIGHT - _GAP) / 2 + 1),
       labels[i],

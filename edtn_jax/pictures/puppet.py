@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from data.characters import Character
-from edtn_jax.config import ConfigError, Problem
+from data.characters.opening import AnimeCharacter, open_character
 
 # Pose vectors [T, 20] in, T pictures out, one by one: [size, size, 4] uint8
 # RGBA, or RGB. What draws faster in batches may look at all poses at once.
@@ -22,33 +21,23 @@ class CharacterPuppet:
 
   Attributes:
     size: side of its pictures, pixels.
-    description: what a summary says of it: `character`, and where the
-      character tells them `renderer`, `missing` and `filled` (pose numbers
-      that its file does not have, and what stands in for them).
+    description: what a summary says of it: `character` and `renderer`; of a
+      file also `filled` (pose numbers made of something else, and of what) and
+      `missing` (pose numbers that stay neutral, and why).
   """
 
   def __init__(self, name: str, size: int):
     """Opens a character.
 
     Args:
-      name: seed of a character drawn by code, a non-negative whole number.
+      name: seed of a character drawn by code, or path of a `.vrm`, `.glb` or
+        `.gltf` file.
       size: side of the pictures, pixels.
 
     Raises:
-      ConfigError: if `name` is no seed.
+      CharacterError: if it is neither, or the file cannot be used.
     """
-    if not name.isdecimal():
-      raise ConfigError(
-        [
-          Problem(
-            'puppet',
-            name,
-            'must be the seed of a character, a whole number',
-            'Use --puppet=7, or leave it out.',
-          )
-        ]
-      )
-    self._character = Character.from_seed(int(name), size)
+    self._character = open_character(name, size)
     self.size = size
     self.description = {'character': name, **_traits(self._character)}
 
@@ -65,11 +54,10 @@ class CharacterPuppet:
       yield self._character.render(pose)
 
 
-def _traits(character: Any) -> dict[str, Any]:
+def _traits(character: AnimeCharacter) -> dict[str, Any]:
   """What a character tells about itself, ready for JSON."""
-  traits = {}
-  for key, plain in (('renderer', str), ('missing', list), ('filled', dict)):
-    value = getattr(character, key, None)
-    if value:
-      traits[key] = plain(value)
+  traits = {'renderer': getattr(character, 'renderer_name', 'drawn by code')}
+  for key in ('filled', 'missing'):
+    if hasattr(character, key):
+      traits[key] = dict(getattr(character, key))
   return traits

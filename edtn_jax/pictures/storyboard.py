@@ -15,7 +15,7 @@ from edtn_jax.pictures.meshes import MeshScene
 FramePicture = collections.abc.Callable[[str], 'panels.Picture | None']
 # Share of a character's picture, from its middle, that the panel shows: the
 # whole head also when it turns, and little of the shoulders.
-_SHOWN = 0.74
+_SHOWN = 0.86
 
 TITLES = {
   'frame': 'driving frame',
