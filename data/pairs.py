@@ -160,17 +160,25 @@ def finish_picture(picture: Image.Image, draw: PairDraw) -> np.ndarray:
   Returns:
     [size, size, 3] uint8 RGB.
   """
-  if picture_codec.has_alpha(picture) and picture.mode != 'RGBA':
-    picture = picture.convert('RGBA')
-  finished = picture.convert('RGB')
+  size = draw.options.size
   matrix = draw.color_matrix()
-  if matrix is not None:
-    finished = finished.convert('RGB', matrix)
-  if picture.mode == 'RGBA':
-    canvas = Image.new('RGB', picture.size, draw.background())
-    canvas.paste(finished, mask=picture)
-    finished = canvas
-  return np.asarray(_resized(finished, draw.options.size))
+  if not picture_codec.has_alpha(picture):
+    return np.asarray(_resized(_colored(picture, matrix), size))
+  if picture.mode != 'RGBA':
+    picture = picture.convert('RGBA')
+  canvas = Image.new('RGB', picture.size, draw.background())
+  box = picture.getbbox()
+  if box:  # Half of a picture is empty, and costs nothing then.
+    part = picture.crop(box)
+    canvas.paste(_colored(part, matrix), box, mask=part)
+  return np.asarray(_resized(canvas, size))
+
+
+def _colored(
+  picture: Image.Image, matrix: tuple[float, ...] | None
+) -> Image.Image:
+  picture = picture.convert('RGB')
+  return picture if matrix is None else picture.convert('RGB', matrix)
 
 
 def _resized(picture: Image.Image, size: int) -> Image.Image:
