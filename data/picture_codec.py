@@ -54,7 +54,10 @@ def put_on(
   if picture.mode != 'RGBA':
     picture = picture.convert('RGBA')
   canvas = Image.new('RGB', picture.size, color)
-  canvas.paste(picture, mask=picture)
+  box = picture.getbbox()
+  if box:  # Half of a picture is empty, and costs nothing then.
+    part = picture.crop(box)
+    canvas.paste(part, box, mask=part)
   return canvas
 
 

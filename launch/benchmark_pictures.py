@@ -38,7 +38,7 @@ def benchmark_pictures(seconds: float) -> list[Row]:
   """Records by format, and drawn characters, by size, workers and threads."""
   rows = []
   for size in SIZES:
-    options = PairOptions(size=size, color_jitter=0.1)
+    options = PairOptions(size=size)
     with tempfile.TemporaryDirectory() as directory:
       for name, source in _record_sources(pathlib.Path(directory), options):
         for workers, threads in READERS:

@@ -148,7 +148,7 @@ def test_every_pass_visits_every_identity_once(path):
 
 
 def test_resumed_streams_continue_as_uninterrupted_ones(path):
-  source = open_pairs(path, color_jitter=0.1, background='random')
+  source = open_pairs(path, background='random')
   whole = take(source, 6)
   assert_same(whole, take(source, 6, num_threads=2))
   for step in (1, 4):
@@ -156,7 +156,7 @@ def test_resumed_streams_continue_as_uninterrupted_ones(path):
     state = json.loads(json.dumps(state))
     assert_same(
       take(
-        open_pairs(path, color_jitter=0.1, background='random'),
+        open_pairs(path, background='random'),
         6 - step,
         start_state=state,
       ),
@@ -176,7 +176,7 @@ def test_shards_divide_a_batch(path):
 
 
 def test_workers_change_nothing(path):
-  source = open_pairs(path, color_jitter=0.1)
+  source = open_pairs(path, background='random')
   state = {streams.STATE_KEY: 2 * BATCH}
   found = take(source, 3, num_workers=2, start_state=state)
   assert_same(found, take(source, 5)[2:])
@@ -203,28 +203,6 @@ def test_both_frames_have_one_background(path):
       assert (pair[f'{role}_image'][: SIZE // 2] == color).all()
     colors.add(tuple(color.tolist()))
   assert len(colors) == 20
-
-
-def test_both_frames_have_one_jitter(path):
-  plain = open_pairs(path, seed=6)
-  changed = open_pairs(path, seed=6, color_jitter=0.2)
-  matrices = set()
-  for position in range(12):
-    before, after = plain[position], changed[position]
-    draw = changed._order.draw(position)
-    matrix = np.array(draw.color_matrix()).reshape(3, 4)
-    matrices.add(matrix.tobytes())
-    for role in ('source', 'driving'):
-      old, new = before[f'{role}_image'], after[f'{role}_image']
-      assert (new[: SIZE // 2] == 255).all()  # White stays white.
-      expected = np.clip(
-        old[SIZE // 2 :] @ matrix[:, :3].T + matrix[:, 3], 0, 255
-      )
-      assert np.abs(new[SIZE // 2 :] - expected).max() < 0.51
-      np.testing.assert_array_equal(
-        before[f'{role}_pose'], after[f'{role}_pose']
-      )
-  assert len(matrices) == 12
 
 
 def test_smaller_pictures_are_means_of_areas():
@@ -347,15 +325,12 @@ def test_damaged_files_are_named(tree, tmp_path):
 
 def test_wrong_options_are_named_all_at_once(path, tmp_path):
   with pytest.raises(ValueError) as caught:
-    open_pairs(
-      path, size=0, seed=-1, repeats=0, background='red', color_jitter=2
-    )
+    open_pairs(path, size=0, seed=-1, repeats=0, background='red')
   for text in (
     'size is 0',
     'seed is -1',
     'repeats is 0',
     "background is 'red'",
-    'color_jitter is 2',
   ):
     assert text in str(caught.value)
   with pytest.raises(ValueError, match=r"no split 'dev'.*train, test"):

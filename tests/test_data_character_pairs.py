@@ -77,7 +77,7 @@ def test_batches_have_one_form(source):
 
 
 def test_random_backgrounds_are_shared():
-  options = PairOptions(size=SIZE, background='random', color_jitter=0.1)
+  options = PairOptions(size=SIZE, background='random')
   pair = CharacterPairs([4], options)[0]
   corners = {tuple(pair[f'{r}_image'][0, 0]) for r in ('source', 'driving')}
   assert len(corners) == 1
