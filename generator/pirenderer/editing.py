@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from generator.ops.conv import Conv2d
+from generator.ops.conv import Conv2d, UpConv2d
 from generator.ops.norm import AdaIN, LayerNorm2d
-from generator.ops.resize import average_pool, upsample_nearest
+from generator.ops.resize import average_pool
 from generator.pirenderer.config import PIRendererConfig
 from generator.pirenderer.mapping import LEAK
 
@@ -23,25 +23,29 @@ class ConvBlock(nn.Module):
     features: channels of the result.
     config: sizes.
     kernel_size: side of the kernel, odd; the size is kept.
+    double: repeat every pixel before a convolution, which is 3x3 then.
     dtype: compute type.
   """
 
   features: int
   config: PIRendererConfig
   kernel_size: int = 3
+  double: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [B, H, W, F]."""
-    x = Conv2d(
-      self.features,
-      self.kernel_size,
-      padding=self.kernel_size // 2,
-      spectral_norm=self.config.spectral_norm,
-      dtype=self.dtype,
-      name='conv',
-    )(x)
+    """[B, H, W, C] -> [B, H, W, F], or twice as high and wide."""
+    options = {
+      'spectral_norm': self.config.spectral_norm,
+      'dtype': self.dtype,
+      'name': 'conv',
+    }
+    size = self.kernel_size
+    if self.double:
+      x = UpConv2d(self.features, **options)(x)
+    else:
+      x = Conv2d(self.features, size, padding=size // 2, **options)(x)
     return nn.leaky_relu(LayerNorm2d(dtype=self.dtype, name='norm')(x), LEAK)
 
 
@@ -101,7 +105,9 @@ class EditingEncoder(nn.Module):
 
     def apply(x, level, name, kernel_size=3):
       features = config.channels(config.editing_channels, level)
-      return block(features, config, kernel_size, self.dtype, name=name)(x)
+      return block(features, config, kernel_size, dtype=self.dtype, name=name)(
+        x
+      )
 
     maps = [apply(x, 0, 'first', 7)]
     for i in range(config.editing_levels):
@@ -133,9 +139,9 @@ class EditingDecoder(nn.Module):
       features = config.channels(config.editing_channels, i)
       for j in range(config.editing_blocks):
         x = residual(config, self.dtype, name=f'residual_{i}_{j}')(x, z)
-      up = conv(features, config, dtype=self.dtype, name=f'up_{i}')
+      up = conv(features, config, double=True, dtype=self.dtype, name=f'up_{i}')
       skip = conv(features, config, dtype=self.dtype, name=f'skip_{i}')
-      x = up(upsample_nearest(x, 2)) + skip(maps[i])
+      x = up(x) + skip(maps[i])
     x = Conv2d(
       config.image_channels, 7, padding=3, dtype=self.dtype, name='final'
     )(x)
