@@ -71,9 +71,9 @@ def _make_renderer(name: str, model: Model, path: str):
 class ModelCharacter:
   """An anime character from a `.vrm`, `.glb` or `.gltf` file.
 
-  It can be pickled, and used in threads and in forked or spawned processes;
-  with OpenGL each process makes a context of its own at its first frame, and
-  threads take turns.
+  It can be pickled, and used in threads (with OpenGL they take turns) and other
+  processes. A spawned process starts OpenGL for itself; a fork of a process
+  that uses OpenGL cannot, so there the software renderer draws, with a warning.
 
   Example:
     character = ModelCharacter.from_file('avatar.vrm')
@@ -141,8 +141,18 @@ class ModelCharacter:
 
   @property
   def renderer_name(self) -> str:
-    """Which renderer draws it: `gl` or `software`."""
-    return self._renderer.name
+    """Which renderer draws it in this process: `gl` or `software`."""
+    return self._usable_renderer().name
+
+  def _usable_renderer(self):
+    if not self._renderer.usable():
+      logging.warning(
+        '%s: drawn by the software renderer in this process: it was forked '
+        'from one that uses OpenGL (spawn it to keep OpenGL).',
+        self.path,
+      )
+      self._renderer = SoftwareRenderer(self._surface)
+    return self._renderer
 
   def render(
     self, pose: np.ndarray, *, background: tuple[int, int, int] | None = None
@@ -162,7 +172,8 @@ class ModelCharacter:
     factor = shading.supersampling(self.size)
     side = self.size * factor
     frame = Frame.of(self._surface, _check_pose(pose), side)
-    return shading.finish(self._renderer.draw(frame, side), factor, background)
+    canvas = self._usable_renderer().draw(frame, side)
+    return shading.finish(canvas, factor, background)
 
   def neutral(self) -> np.ndarray:
     """The neutral frontal picture, [size, size, 4] uint8 RGBA."""

@@ -57,14 +57,23 @@ def parse_recipe(text: str, side: str | None = None) -> Recipe:
   return Recipe(tuple(parts), frozenset((marks or '').split()), text)
 
 
+def _aliases(name: str) -> set[str]:
+  """Simplified forms of a target's name, without what tools put before it."""
+  forms = {name, name.rpartition('.')[2]}
+  if 'Fcl_' in name:
+    forms.add(name[name.index('Fcl_') :])
+  return {simplify(form) for form in forms} - {''}
+
+
 class MorphNames:
   """Finds morph targets and VRM expressions by name."""
 
   def __init__(self, container: Container, assembly: Assembly):
     self._binds: dict[str, list[tuple[TargetKey, float]]] = {}
     for key, name in assembly.names.items():
-      if key in assembly.targets and simplify(name):
-        self._binds.setdefault(simplify(name), []).append((key, 1.0))
+      if key in assembly.targets:
+        for alias in _aliases(name):
+          self._binds.setdefault(alias, []).append((key, 1.0))
     kind, block = vrm_extension(container)
     read = {'VRM 0': _expressions0, 'VRM 1': _expressions1}.get(kind)
     found = read(container.gltf, block) if read else []

@@ -1,8 +1,10 @@
 """The renderer that uses OpenGL, through moderngl and EGL (no window).
 
-A context belongs to the process that made it. It is made at the first frame
-and made again in a forked or spawned process. Threads take turns: a lock and a
-context made current per frame.
+A context belongs to the process that made it. Threads take turns: there is a
+lock, and the context is made current for every frame. A spawned process makes a
+context of its own. A forked one cannot: Mesa's own threads do not survive the
+fork, and the next call would wait for them forever. `usable` says so, and
+`ModelCharacter` then goes on with the software renderer.
 """
 
 from __future__ import annotations
@@ -71,16 +73,28 @@ void main() {
 }
 """
 _BYTES_A_VERTEX = 4 * 4
+# The process in which OpenGL was started; a fork inherits it.
+_started_in: int | None = None
+
+
+def usable() -> bool:
+  """Whether this process is not a fork of one that has started OpenGL."""
+  return _started_in in (None, os.getpid())
 
 
 class _Resources:
   """Everything that lives in one OpenGL context."""
 
   def __init__(self, surface: Surface):
+    global _started_in
+    if not usable():
+      raise RuntimeError(
+        'this process was forked from one that uses OpenGL; spawn it instead'
+      )
+    _started_in = os.getpid()
     self.context = moderngl.create_context(
       standalone=True, backend='egl', require=330
     )
-    self.process = os.getpid()
     context = self.context
     self.program = context.program(_VERTEX, _FRAGMENT)
     self.program['lit_texture'].value = 0
@@ -137,6 +151,10 @@ class GlRenderer:
     self._resources = _Resources(surface)
     self.driver = self._resources.context.info['GL_RENDERER']
 
+  def usable(self) -> bool:
+    """Whether it can draw in this process, see `usable` of the module."""
+    return usable()
+
   def __getstate__(self):
     return {'surface': self._surface, 'driver': self.driver}
 
@@ -148,11 +166,9 @@ class GlRenderer:
   def draw(self, frame: Frame, side: int) -> np.ndarray:
     """Draws a frame, [side, side, 4] uint8 RGBA, alpha premultiplied."""
     with self._lock:
+      if self._resources is None:
+        self._resources = _Resources(self._surface)
       resources = self._resources
-      if resources is None or resources.process != os.getpid():
-        # The parent's context cannot be used in a fork, not even to free it.
-        _KEPT.append(resources)
-        resources = self._resources = _Resources(self._surface)
       with resources.context:
         return self._draw(resources, frame, side)
 
@@ -194,7 +210,3 @@ class GlRenderer:
       context.disable(moderngl.CULL_FACE)
     else:
       context.enable(moderngl.CULL_FACE)
-
-
-# Contexts of a parent process: kept, so that nothing tries to free them here.
-_KEPT: list[_Resources | None] = []

@@ -99,6 +99,10 @@ class SoftwareRenderer:
     self._texels = Texels(surface.textures)
     self._triangles = Triangles(surface, self._texels)
 
+  def usable(self) -> bool:
+    """Whether it can draw in this process: always."""
+    return True
+
   def draw(self, frame: Frame, side: int) -> np.ndarray:
     """Draws a frame, [side, side, 4] uint8 RGBA, alpha premultiplied."""
     scene = Scene(self._surface, self._triangles, self._texels, frame, side)
