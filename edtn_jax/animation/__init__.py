@@ -1,0 +1,1 @@
+"""One picture of an anime character, moved by pose vectors."""
