@@ -11,12 +11,14 @@ import numpy as np
 
 from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
 from edtn_jax.convert.torch_file import read_torch_file
+from generator.animo import params as animo
+from generator.fomm import params as fomm
 from generator.pirenderer import params as pirenderer
 
 # Lightning keeps the raw weights and their moving average side by side.
 _LIGHTNING = {'raw': 'generator.', 'ema': 'generator_ema.'}
 # Frozen weights of the perceptual loss, which belong to another model.
-_VGG = r'(?i)(.*\.)?\w*vgg\w*\..*'
+_VGG = r'(.*\.)?\w*(vgg|VGG|Vgg)\w*\..*'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,11 @@ class GeneratorFormat:
 
 FORMATS = {
   'pirenderer': GeneratorFormat(pirenderer.TABLE, {**_LIGHTNING, 'bare': ''}),
+  'animo': GeneratorFormat(animo.TABLE, {**_LIGHTNING, 'bare': ''}),
+  # Two networks and no average; trained against a discriminator.
+  'fomm': GeneratorFormat(
+    fomm.TABLE, {'raw': ''}, rf'{_VGG}|discriminator\w*\..*'
+  ),
 }
 
 
@@ -49,7 +56,8 @@ def read_generator_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
       besides weights (optimizer, callbacks, hyper-parameters) is left out.
 
   Returns:
-    Arrays by name; of a Lightning file, those of its `state_dict`.
+    Arrays by name; of a Lightning file, those of its `state_dict`, and of a
+    file with a state dict for every network, `network.name`.
 
   Raises:
     ConversionError: if it holds no weights.
@@ -60,13 +68,24 @@ def read_generator_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     content = content['state_dict']
   arrays = {}
   if isinstance(content, Mapping):
-    arrays = {k: v for k, v in content.items() if isinstance(v, np.ndarray)}
+    arrays = _arrays(content)
+    for name, inner in content.items():
+      if isinstance(inner, Mapping):
+        arrays |= {f'{name}.{k}': v for k, v in _arrays(inner).items()}
   if not arrays:
     raise ConversionError(
       f'{path} holds no weights. Wanted a state dict, or a Lightning '
       'checkpoint with one under `state_dict`'
     )
   return arrays
+
+
+def _arrays(content) -> dict[str, np.ndarray]:
+  return {
+    name: value
+    for name, value in content.items()
+    if isinstance(name, str) and isinstance(value, np.ndarray)
+  }
 
 
 def convert_generator(
@@ -81,8 +100,9 @@ def convert_generator(
   Args:
     model_name: key of `FORMATS`.
     arrays: weights by foreign name, see `read_generator_arrays`.
-    expected: our parameters' shapes, for instance of `jax.eval_shape` on
-      the module's `init`, without its outer `params`.
+    expected: our parameters' shapes: what `jax.eval_shape` gives for the
+      module's `init`, under `params` (of FOMM the whole, with
+      `batch_stats`).
     weights: `ema` for the moving average, `raw` for the trained weights
       themselves, `bare` for a state dict of the network alone.
 

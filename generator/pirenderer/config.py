@@ -92,11 +92,13 @@ LITE = PIRendererConfig(
   max_channels=96,
   adain_hidden=64,
 )
-# For tests.
+# For tests: few blocks to compile, sizes from 8 x 8.
 TINY = PIRendererConfig(
   descriptor_size=16,
   mapping_layers=1,
   warping_channels=4,
+  warping_down=3,
+  warping_up=1,
   editing_channels=4,
   editing_levels=2,
   editing_blocks=1,
