@@ -6,11 +6,13 @@ r"""Asks a face-landmark model that nobody here wrote about drawn characters.
 
 Two questions, both put to FaceMesh (needs the extra `edtn-jax[facemesh]`).
 
-1. Is there a face? Of each character's neutral picture the head is cut out:
-   the square `HEAD_CROP`, of which the head with its hair takes about three
-   quarters. A face is found where the model's presence is 0.5 or more, in the
-   region that the published detector chooses or in the whole crop, whichever
-   is surer. The share that the detector alone finds is given too.
+1. Is there a face? Of each character's neutral picture the head is cut out,
+   `HEAD_CROPS`: squares of three sizes, of which the head with its hair takes
+   about three quarters. A face is found where the model's presence is 0.5 or
+   more in the region that the published detector chooses or in a whole crop,
+   whichever is surest. Given too: the share that the detector alone finds,
+   and, as a control, the share "found" in the same crops upside down, where
+   a model that sees faces should see none.
 2. Do yaw, roll and lids follow the truth? Poses with random yaw and roll
    within 20 degrees and random winks are measured in one fixed upright region,
    `FACE_REGION`, laid around the face without the hair; the lids by the
@@ -30,12 +32,13 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from absl import app, flags
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from data import files, pose_vector
 from data.characters import Character
 from data.characters.style import STYLES, style_of
 from data.facemesh import eyes, measures, mesh, models
+from launch import check_sheet
 
 _COUNT = flags.DEFINE_integer('count', 64, 'characters: seeds 0, 1, ...')
 _POSES = flags.DEFINE_integer('poses', 8, 'poses of each character')
@@ -51,8 +54,9 @@ _PUPPET = flags.DEFINE_string(
 _SEED = flags.DEFINE_integer('seed', 0, 'of poses and styles')
 _OUTPUT = flags.DEFINE_string('output', None, 'folder for the results')
 
-# Squares of the picture as (x, y of the centre, side), in fractions.
-HEAD_CROP = (0.5, 134 / 256, 210 / 256)
+# Squares of the picture as (x, y of the centre, side), in fractions. Chosen on
+# the characters: presence falls fast as a crop leaves the head's hair out.
+HEAD_CROPS = tuple((0.5, 138 / 256, side / 256) for side in (180, 190, 200))
 FACE_REGION = (0.5, 158 / 256, 160 / 256)
 # Of the picture that is drawn; the models see 128 to 192 pixels of it.
 _SIZE = 384
@@ -66,10 +70,6 @@ _QUANTITIES = ('yaw', 'roll', 'lid_left', 'lid_right')
 LEAST_FOUND = 0.9
 LEAST_CORRELATION = 0.8
 
-_TILE = 160
-_POSES_SHOWN = 2
-_COLUMNS = 4
-
 
 @dataclasses.dataclass
 class CharacterCheck:
@@ -79,16 +79,18 @@ class CharacterCheck:
     name: its seed or file.
     style: empty for a file.
     detected: presence in the detector's region, 0 if it finds none.
-    presence: presence in the whole crop.
+    presence: highest presence, there or in a whole crop.
+    control: the same with the crops upside down.
     truth: [poses, 4] float64, yaw and roll in degrees, opening of the lids.
     measured: [poses, 4] float64, the same by the model.
-    tiles: the neutral picture and some poses with landmarks.
+    tiles: the neutral picture and two poses with landmarks.
   """
 
   name: str
   style: str
   detected: float
   presence: float
+  control: float
   truth: np.ndarray
   measured: np.ndarray
   tiles: list[Image.Image]
@@ -96,7 +98,7 @@ class CharacterCheck:
   @property
   def found(self) -> bool:
     """Whether there is a face."""
-    return max(self.detected, self.presence) >= mesh.LEAST_PRESENCE
+    return self.presence >= mesh.LEAST_PRESENCE
 
 
 class Judge:
@@ -110,20 +112,29 @@ class Judge:
     self._mesh = mesh.FaceMesh()
     self._eyes = eyes.EyeFinder()
 
-  def presence(self, picture: np.ndarray) -> tuple[float, float]:
+  def presence(
+    self, picture: np.ndarray, *, upside_down: bool = False
+  ) -> tuple[float, float]:
     """How sure the model is of a face in a neutral picture.
 
     Args:
       picture: [S, S, 3] uint8.
+      upside_down: whether to turn the crops over, as a control.
 
     Returns:
-      Presence in the detector's region (0 if it finds none) and in the whole
-      head crop.
+      Presence in the detector's region (0 if it finds none), and the highest
+      of this and those in the whole crops.
     """
-    head = mesh.crop(picture, _region(HEAD_CROP), round(HEAD_CROP[2] * _SIZE))
-    found = self._mesh.find(head)
-    whole = self._mesh.landmarks(head, mesh.whole_picture(*head.shape[1::-1]))
-    return (found.presence if found else 0.0), whole.presence
+    detected, whole = [], []
+    for square in HEAD_CROPS:
+      head = mesh.crop(picture, _region(square), round(square[2] * _SIZE))
+      if upside_down:
+        head = np.ascontiguousarray(head[::-1])
+      found = self._mesh.find(head)
+      detected.append(found.presence if found else 0.0)
+      everything = mesh.whole_picture(*head.shape[1::-1])
+      whole.append(self._mesh.landmarks(head, everything).presence)
+    return max(detected), max(*detected, *whole)
 
   def measure(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Yaw, roll and lid openings.
@@ -132,7 +143,7 @@ class Judge:
       picture: [S, S, 3] uint8.
 
     Returns:
-      [4] float64 in the order of `_QUANTITIES`, and the points to draw
+      [4] float64 yaw, roll, left and right lid, and the points to draw
       [n, 2].
     """
     face = self._mesh.landmarks(picture, _region(FACE_REGION))
@@ -205,61 +216,30 @@ def check_character(
   """
   neutral = _draw(character, np.zeros(pose_vector.NUM_POSE))
   detected, presence = judge.presence(neutral)
-  pictures = [_draw(character, pose) for pose in poses]
-  answers = [judge.measure(picture) for picture in [neutral, *pictures]]
-  shown = zip([neutral, *pictures], answers, strict=True)
-  tiles = [_tile(picture, points) for picture, (_, points) in shown][
-    : 1 + _POSES_SHOWN
-  ]
+  _, control = judge.presence(neutral, upside_down=True)
+  pictures = [neutral, *(_draw(character, pose) for pose in poses)]
+  answers = [judge.measure(picture) for picture in pictures]
   check = CharacterCheck(
     name=name,
     style=style,
     detected=detected,
     presence=presence,
+    control=control,
     truth=truth_of(poses),
     measured=np.stack([values for values, _ in answers[1:]]),
-    tiles=tiles,
+    tiles=[],
   )
-  label = f'{name} {style} {max(detected, presence):.2f}'
-  _mark(tiles[0], label, failed=not check.found)
+  for picture, (_, points) in list(zip(pictures, answers, strict=True))[:3]:
+    tile = check_sheet.tile(picture, _region(HEAD_CROPS[-1]), points)
+    check.tiles.append(tile)
+  label = f'{name} {style} {presence:.2f}'
+  check_sheet.mark(check.tiles[0], label, failed=not check.found)
   return check
 
 
 def _draw(character, pose: np.ndarray) -> np.ndarray:
   picture = character.render(pose, background=_WHITE)[..., :3]
   return np.ascontiguousarray(picture)
-
-
-def _tile(picture: np.ndarray, points: np.ndarray) -> Image.Image:
-  """The head crop, small, with landmarks."""
-  region = _region(HEAD_CROP)
-  tile = Image.fromarray(mesh.crop(picture, region, _TILE))
-  draw = ImageDraw.Draw(tile)
-  placed = ((points - region.center) / region.side + 0.5) * _TILE
-  draw.point([tuple(p) for p in placed], fill=(220, 0, 40))
-  return tile
-
-
-def _mark(tile: Image.Image, label: str, *, failed: bool) -> None:
-  draw = ImageDraw.Draw(tile)
-  draw.text((4, 2), label, fill=(0, 0, 0))
-  if failed:
-    edge = _TILE - 1
-    draw.rectangle((0, 0, edge, edge), outline=(255, 0, 0), width=3)
-
-
-def sheet(checks: Sequence[CharacterCheck]) -> Image.Image:
-  """All tiles, one character after the other."""
-  columns = min(_COLUMNS, len(checks))
-  shown = 1 + _POSES_SHOWN
-  rows = -(-len(checks) // columns)
-  size = (columns * shown * _TILE, rows * _TILE)
-  page = Image.new('RGB', size, _WHITE)
-  for number, check in enumerate(checks):
-    row, column = divmod(number, columns)
-    for place, tile in enumerate(check.tiles):
-      page.paste(tile, ((column * shown + place) * _TILE, row * _TILE))
-  return page
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -296,6 +276,7 @@ def summarize(checks: Sequence[CharacterCheck]) -> dict:
     'characters': len(checks),
     'pictures': len(truth),
     'found': float(np.mean([c.found for c in checks])),
+    'control_found': float(np.mean([c.control >= limit for c in checks])),
     'found_by_detector': float(np.mean([c.detected >= limit for c in checks])),
     'not_found': [c.name for c in checks if not c.found],
     'correlation': correlations,
@@ -318,6 +299,7 @@ def table(summary: dict) -> str:
     f'| {summary["found"]:.1%} | | {LEAST_FOUND:.0%} '
     f'| {verdict(summary["found"], LEAST_FOUND)} |',
     f'| - by the detector alone | {summary["found_by_detector"]:.1%} | | | |',
+    f'| - control: upside down | {summary["control_found"]:.1%} | | | |',
   ]
   for name, found in summary['correlation'].items():
     overall, within = found['overall'], found['median_within']
@@ -382,7 +364,8 @@ def write_results(
       'name': c.name,
       'style': c.style,
       'presence_detector': c.detected,
-      'presence_crop': c.presence,
+      'presence': c.presence,
+      'presence_control': c.control,
       'truth': c.truth.tolist(),
       'measured': c.measured.tolist(),
     }
@@ -397,7 +380,7 @@ def write_results(
   }
   files.write_json(folder / 'check.json', content)
   with files.atomic_writer(folder / 'check.png') as file:
-    sheet(checks).save(file, format='PNG')
+    check_sheet.sheet([c.tiles for c in checks]).save(file, format='PNG')
 
 
 def main(argv: list[str]) -> None:

@@ -60,21 +60,21 @@ def test_region_of_points_covers_them_all():
 
 def test_whole_picture_is_cut_unchanged():
   picture = _noise(12, 12)
-  cut = mesh.crop(Image.fromarray(picture), mesh.whole_picture(12, 12), 12)
+  cut = mesh.crop(picture, mesh.whole_picture(12, 12), 12)
   np.testing.assert_array_equal(cut, picture)
 
 
 def test_shifted_square_is_cut_exactly():
   picture = _noise(20, 30)
   region = mesh.Region(np.array([13.0, 9.0]), 8.0, 0.0)
-  cut = mesh.crop(Image.fromarray(picture), region, 8)
+  cut = mesh.crop(picture, region, 8)
   np.testing.assert_array_equal(cut, picture[5:13, 9:17])
 
 
 def test_quarter_turn_is_exact():
   picture = _noise(20, 20)
   region = mesh.Region(np.array([10.0, 10.0]), 8.0, np.pi / 2)
-  cut = mesh.crop(Image.fromarray(picture), region, 8)
+  cut = mesh.crop(picture, region, 8)
   # The square's x runs down the picture and its y to the left.
   # The cosine is not quite 0, and Pillow cuts fractions off.
   wanted = np.rot90(picture[6:14, 6:14], 1)
@@ -83,7 +83,7 @@ def test_quarter_turn_is_exact():
 
 def test_integer_reduction_averages():
   picture = _noise(16, 16)
-  cut = mesh.crop(Image.fromarray(picture), mesh.whole_picture(16, 16), 4)
+  cut = mesh.crop(picture, mesh.whole_picture(16, 16), 4)
   means = picture.reshape(4, 4, 4, 4, 3).mean(axis=(1, 3))
   np.testing.assert_allclose(cut.astype(int), means, atol=1)
 
@@ -91,7 +91,7 @@ def test_integer_reduction_averages():
 def test_border_goes_on_beyond_the_picture():
   picture = _noise(8, 8)
   region = mesh.Region(np.array([0.0, 4.0]), 8.0, 0.0)
-  cut = mesh.crop(Image.fromarray(picture), region, 8)
+  cut = mesh.crop(picture, region, 8)
   np.testing.assert_array_equal(cut[:, 4:], picture[:, :4])
   np.testing.assert_array_equal(cut[:, 0], picture[:, 0])
 
@@ -99,7 +99,7 @@ def test_border_goes_on_beyond_the_picture():
 def test_region_wholly_outside_repeats_the_border():
   picture = _noise(8, 8)
   region = mesh.Region(np.array([-40.0, 4.0]), 8.0, 0.0)
-  cut = mesh.crop(Image.fromarray(picture), region, 8)
+  cut = mesh.crop(picture, region, 8)
   np.testing.assert_array_equal(cut[:, 3], picture[:, 0])
 
 

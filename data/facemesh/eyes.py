@@ -20,8 +20,7 @@ NUM_CONTOUR = 71
 NUM_IRIS = 5
 REGION_SCALE = 2.3
 
-# In the contour: corners, and lid points that lie above each other.
-_CORNERS = (0, 8)
+# In the contour: lid points that lie above each other.
 _LOWER = (3, 4, 5)
 _UPPER = (11, 12, 13)
 
@@ -35,18 +34,21 @@ class EyeContour:
       corner to the other, then 7 along the upper lid in the same direction,
       then rows around the eye up to the brow.
     iris: [5, 2] float64; its centre, then four points of its rim.
+    width: distance of the eye's corners in the mesh of the face.
   """
 
   contour: np.ndarray
   iris: np.ndarray
+  width: float
 
   @property
   def lid_opening(self) -> float:
-    """Mean distance of the lids over that of the corners."""
+    """Mean distance of the lids over the width of the eye.
+
+    The width is the mesh's: the corners of a contour that is off may coincide.
+    """
     lids = self.contour[list(_UPPER)] - self.contour[list(_LOWER)]
-    start, end = self.contour[list(_CORNERS)]
-    width = max(float(np.linalg.norm(end - start)), 1e-12)
-    return float(np.linalg.norm(lids, axis=-1).mean()) / width
+    return float(np.linalg.norm(lids, axis=-1).mean() / max(self.width, 1e-12))
 
 
 def eye_region(
@@ -124,4 +126,8 @@ class EyeFinder:
         flat[:, 0] = 1 - flat[:, 0]
       return region.to_picture(flat)
 
-    return EyeContour(contour=place(NUM_CONTOUR), iris=place(NUM_IRIS))
+    return EyeContour(
+      contour=place(NUM_CONTOUR),
+      iris=place(NUM_IRIS),
+      width=region.side / scale,
+    )
