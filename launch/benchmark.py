@@ -37,12 +37,13 @@ from edtn_jax.training.step import init_state, make_train_step
 from flame_jax.assets import FlameParams
 from flame_jax.layer import flame_apply
 from flame_jax.procedural import procedural_head
+from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
 
 _ONLY = flags.DEFINE_list(
   'only',
   ['step', 'flame', 'input'],
-  'parts: step, flame, input, characters, pictures, epochs',
+  'parts: step, flame, input, characters, pictures, warp, generator, epochs',
 )
 _OUTPUT = flags.DEFINE_string('output', '', 'JSON file to write')
 _SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
@@ -304,6 +305,8 @@ PARTS = {
   'input': benchmark_input,
   'characters': benchmark_characters,
   'pictures': benchmark_pictures,
+  'warp': benchmark_warp,
+  'generator': benchmark_generator,
   'epochs': benchmark_epochs,
 }
 
