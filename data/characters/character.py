@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from absl import logging
 
 from data import pose_vector
 from data.characters import (
@@ -19,6 +18,7 @@ from data.characters import (
   turn,
 )
 from data.characters.boxes import Box, PartBoxes
+from data.characters.checked_pose import checked_pose
 from data.characters.eyes import Eye, EyeState
 from data.characters.flow import PosedScene, backward_flow
 from data.characters.geometry import Op
@@ -31,27 +31,6 @@ from data.characters.style import DEFAULT_STYLE, Look, make_look
 _SIDES = {'left': 1, 'right': -1}
 _MOUTH = pose_vector.group_indices('mouth')
 _HEAD = pose_vector.group_indices('head')
-
-
-def _check_pose(pose: np.ndarray) -> np.ndarray:
-  pose = np.asarray(pose, np.float64)
-  if pose.shape != (pose_vector.NUM_POSE,):
-    raise ValueError(
-      f'pose vector is {pose.shape}, wanted ({pose_vector.NUM_POSE},)'
-    )
-  if not np.all(np.isfinite(pose)):
-    raise ValueError('pose vector holds numbers that are not finite')
-  count = pose_vector.NUM_COEFFICIENTS
-  # Rounding may leave a coefficient a hair outside; that is nobody's mistake.
-  if np.any((pose[:count] < -1e-3) | (pose[:count] > 1 + 1e-3)):
-    logging.log_first_n(
-      logging.WARNING,
-      'Pose coefficients are clamped to [0, 1]; got %.3g to %.3g.',
-      1,
-      pose[:count].min(),
-      pose[:count].max(),
-    )
-  return np.concatenate([np.clip(pose[:count], 0, 1), pose[count:]])
 
 
 class Character:
@@ -206,7 +185,7 @@ class Character:
     Raises:
       ValueError: if the pose is not 20 finite numbers.
     """
-    pose = _check_pose(pose)
+    pose = checked_pose(pose)
     ops, pools = self._scene(pose)
     if self._soft:
       return self._render_soft(pose, ops, pools, background)
@@ -254,7 +233,7 @@ class Character:
     Raises:
       ValueError: if the pose is not 20 finite numbers.
     """
-    return self._boxes.place(_check_pose(pose)[_HEAD])
+    return self._boxes.place(checked_pose(pose)[_HEAD])
 
   def flow(
     self, pose_from: np.ndarray, pose_to: np.ndarray
@@ -281,7 +260,7 @@ class Character:
     )
 
   def _posed(self, pose: np.ndarray) -> PosedScene:
-    ops, pools = self._scene(_check_pose(pose))
+    ops, pools = self._scene(checked_pose(pose))
     grids = {}
     for pool, placed in pools:
       grids |= pool.grids(placed)

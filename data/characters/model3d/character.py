@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 from data import pose_vector
+from data.characters.checked_pose import checked_pose
 from data.characters.model3d import shading
 from data.characters.model3d.errors import CharacterError
 from data.characters.model3d.reading import Model, read_model
@@ -17,27 +18,6 @@ from data.characters.model3d.software import SoftwareRenderer
 from data.characters.model3d.surface_flow import surface_flow
 
 RENDERERS = ('auto', 'gl', 'software')
-
-
-def _check_pose(pose: np.ndarray) -> np.ndarray:
-  pose = np.asarray(pose, np.float64)
-  if pose.shape != (pose_vector.NUM_POSE,):
-    raise ValueError(
-      f'pose vector is {pose.shape}, wanted ({pose_vector.NUM_POSE},)'
-    )
-  if not np.all(np.isfinite(pose)):
-    raise ValueError('pose vector holds numbers that are not finite')
-  count = pose_vector.NUM_COEFFICIENTS
-  # Rounding may leave a coefficient a hair outside; that is nobody's mistake.
-  if np.any((pose[:count] < -1e-3) | (pose[:count] > 1 + 1e-3)):
-    logging.log_first_n(
-      logging.WARNING,
-      'Pose coefficients are clamped to [0, 1]; got %.3g to %.3g.',
-      1,
-      pose[:count].min(),
-      pose[:count].max(),
-    )
-  return np.concatenate([np.clip(pose[:count], 0, 1), pose[count:]])
 
 
 def _make_renderer(name: str, model: Model, path: str):
@@ -171,7 +151,7 @@ class ModelCharacter:
     """
     factor = shading.supersampling(self.size)
     side = self.size * factor
-    frame = Frame.of(self._surface, _check_pose(pose), side)
+    frame = Frame.of(self._surface, checked_pose(pose), side)
     canvas = self._usable_renderer().draw(frame, side)
     return shading.finish(canvas, factor, background)
 
@@ -205,7 +185,7 @@ class ModelCharacter:
         else SoftwareRenderer(self._surface)
       )
     frames = [
-      Frame.of(self._surface, _check_pose(pose), self.size)
+      Frame.of(self._surface, checked_pose(pose), self.size)
       for pose in (pose_from, pose_to)
     ]
     return surface_flow(self._flow_renderer, *frames, self.size)
