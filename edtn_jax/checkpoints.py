@@ -37,7 +37,7 @@ _OPTIONAL = {
   'trainer': 'no training state: its weights were converted',
 }
 # Of a config, what inference looks at.
-_CONFIG_KEYS = ('task', 'model', 'face')
+_CONFIG_KEYS = ('task', 'model')
 
 
 class CheckpointError(ValueError):

@@ -30,6 +30,8 @@ FORBIDDEN_ROOMS = {
   'reenact': {'training'},
   'reenact_run': {'training'},
 }
+# What a task's `evaluate` adds up with: a room of its own below the tasks.
+LOWER_ROOMS = ('edtn_jax.evaluation.metrics',)
 FORBIDDEN_LIBRARIES = {
   'data': {'jax', 'flax', 'optax', 'orbax'},
   'flame_jax': {'flax', 'optax', 'orbax', 'grain', 'scipy'},
@@ -78,6 +80,7 @@ def test_rooms_of_edtn_jax_import_only_downwards(room):
     if name.split('.')[0] == 'edtn_jax'
     and len(name.split('.')) > 1
     and name.split('.')[1] in FORBIDDEN_ROOMS[room]
+    and not name.startswith(LOWER_ROOMS)
   ]
   assert not wrong
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import ml_collections
 from absl import logging
 from etils import epath
 
@@ -83,11 +84,20 @@ def evaluate_run(
     'averaged': found.averaged,
     'data': config.data.path or config.data.source,
     'split': config.data.validation_split,
-    'loss_reading': config.loss.reading,
+    **_objective(config),
     'commit': workdir_lib.git_commit(),
   }
   logging.info('Evaluated %s', found.path)
   return {'metrics': dict(metrics), 'protocol': protocol}
+
+
+def _objective(config: ml_collections.ConfigDict) -> dict[str, str]:
+  """Which reading of the loss, or which objective, a run was trained by."""
+  return {
+    f'loss_{key}': config.loss[key]
+    for key in ('reading', 'objective')
+    if key in config.loss
+  }
 
 
 def markdown_row(result: dict[str, Any]) -> str:

@@ -225,6 +225,26 @@ def box_mask(boxes: jax.Array, height: int, width: int) -> jax.Array:
   return (rows[..., :, None] & columns[..., None, :]).astype(jnp.float32)
 
 
+def part_masks(
+  part_boxes: jax.Array, height: int, width: int
+) -> dict[str, jax.Array]:
+  """Pixels of every part.
+
+  Args:
+    part_boxes: [B, 2, 4] float, boxes of the eyes and of the mouth:
+      x0, y0, x1, y1 as fractions of the picture.
+    height: of the picture, pixels.
+    width: of the picture, pixels.
+
+  Returns:
+    By part, [B, height, width] float32 of 0 and 1; `rest` is what is in
+    neither box.
+  """
+  boxes = box_mask(part_boxes, height, width)
+  eyes, mouth = boxes[:, 0], boxes[:, 1]
+  return {'eyes': eyes, 'mouth': mouth, 'rest': 1 - jnp.maximum(eyes, mouth)}
+
+
 def _per_channel(weight: jax.Array | None) -> jax.Array | None:
   return None if weight is None else weight[..., None]
 

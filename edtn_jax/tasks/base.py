@@ -43,6 +43,10 @@ class Task(abc.ABC):
     """Small arrays that inference needs; stored in every checkpoint."""
     return {}
 
+  def notes(self) -> dict[str, str]:
+    """What a reader of a run's numbers has to know; kept beside them."""
+    return {}
+
   @abc.abstractmethod
   def init(self, rng: jax.Array) -> Params:
     """Returns freshly initialised parameters, keyed by group."""

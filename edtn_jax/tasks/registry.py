@@ -15,6 +15,7 @@ from edtn_jax.tasks.base import Batch, Task, TrainData
 # name -> module with `build`, `build_data`, `build_validation` (signatures of
 # the functions below) and `validate(checker)`; imported only when asked for.
 _MODULES = {
+  'anime_generator': 'edtn_jax.tasks.anime_generator',
   'expression_translation': 'edtn_jax.tasks.expression_translation',
 }
 

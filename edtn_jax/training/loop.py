@@ -177,7 +177,9 @@ class _Run:
       )
     if active:
       workdir_lib.write_config(workdir, config)
-      workdir_lib.append_provenance(workdir, start_step=start)
+      workdir_lib.append_provenance(
+        workdir, start_step=start, **self.task.notes()
+      )
     self.writer = MetricWriter(workdir, active=active, start_step=start)
     peak = cost.peak_flops(mesh.devices.flat[0].device_kind)
     self.progress = Progress(
@@ -262,7 +264,7 @@ class _Run:
       self._evaluate(step, pictures=False)
     if jax.process_index() != 0:
       return
-    result = {'step': step, 'metrics': self.metrics}
+    result = {'step': step, 'metrics': self.metrics, **self.task.notes()}
     workdir_lib.write_text(
       self.workdir / workdir_lib.RESULT, json.dumps(result, indent=2) + '\n'
     )

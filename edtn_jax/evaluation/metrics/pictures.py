@@ -39,7 +39,7 @@ def picture_values(
     pixels (a box outside the picture) has no weight.
   """
   height, width = target.shape[1:3]
-  masks = part_masks(part_boxes, height, width)
+  masks = pictures.part_masks(part_boxes, height, width)
   masks = {'': jnp.ones_like(masks['rest']), **masks}
   difference = (prediction - target).astype(jnp.float32)
   absolute = jnp.abs(difference).mean(-1)
@@ -61,22 +61,3 @@ def picture_values(
       mask * (inner.sum((1, 2)) > 0),
     )
   return values
-
-
-def part_masks(
-  part_boxes: jax.Array, height: int, width: int
-) -> dict[str, jax.Array]:
-  """Pixels of every part.
-
-  Args:
-    part_boxes: [B, 2, 4] float, see `picture_values`.
-    height: of the picture, pixels.
-    width: of the picture, pixels.
-
-  Returns:
-    By part, [B, height, width] float32 of 0 and 1; `rest` is what is in
-    neither box.
-  """
-  boxes = pictures.box_mask(part_boxes, height, width)
-  eyes, mouth = boxes[:, 0], boxes[:, 1]
-  return {'eyes': eyes, 'mouth': mouth, 'rest': 1 - jnp.maximum(eyes, mouth)}

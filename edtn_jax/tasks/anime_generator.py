@@ -1,0 +1,426 @@
+"""Task: learn to move a picture into a pose (EDTN paper, section 2.3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from jax.sharding import Mesh
+
+from data.pose_vector import NUM_POSE, POSE_NUMBERS
+from edtn_jax.config import Checker
+from edtn_jax.evaluation.metrics import Means, picture_values
+from edtn_jax.losses import pictures as distances
+from edtn_jax.tasks import anime_generator_data
+from edtn_jax.tasks.anime_generator_jitter import color_jitter
+from edtn_jax.tasks.anime_generator_objectives import (
+  DTYPES,
+  Objective,
+  build_objective,
+  validate_objective,
+)
+from edtn_jax.tasks.anime_generator_pictures import sample_sheets
+from edtn_jax.tasks.base import Batch, Params, Task, TrainData
+from generator.pirenderer.config import PRESETS, PIRendererConfig
+from generator.pirenderer.face_generator import FaceGenerator
+
+INITS = ('paper', 'fan_in')
+
+
+@dataclasses.dataclass(frozen=True)
+class StageWeights:
+  """What counts in both stages; the defaults are the paper's.
+
+  Attributes:
+    warped: of the warped picture.
+    image: of the edited picture, from `edit_from_step` on.
+    flow: of the true flow before that step; not in the paper.
+    flow_editing: and from it on.
+    edit_from_step: first step of the second stage.
+  """
+
+  warped: float = 2.5
+  image: float = 4.0
+  flow: float = 0.0
+  flow_editing: float = 0.0
+  edit_from_step: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class AnimeGeneratorTask(Task):
+  """PIRenderer on pairs of one identity, both ways.
+
+  Batches are those of `data.pairs`: uint8 pictures go to the device and become
+  floats in [0, 1] there.
+
+  Attributes:
+    model: the generator.
+    size: height and width of the pictures.
+    objective: what pictures are compared by.
+    weights: of the loss terms, and where stage 2 begins.
+    jitter: strength of the colour jitter.
+    init_kind: see `configs/anime_generator.py`.
+  """
+
+  model: FaceGenerator
+  size: int
+  objective: Objective
+  weights: StageWeights
+  jitter: float
+  init_kind: str
+
+  best_metric = 'l1_parts'
+
+  @functools.cached_property
+  def constants(self) -> Any:
+    """Weights of the objective."""
+    return {'objective': self.objective.constants()}
+
+  def notes(self) -> dict[str, str]:
+    """The objective; see `Task.notes`."""
+    return {'objective': self.objective.name, 'about': self.objective.note}
+
+  def init(self, rng: jax.Array) -> Params:
+    """Initialises the generator."""
+    picture = jnp.zeros((1, self.size, self.size, 3))
+    init = self.model.init(rng, picture, jnp.zeros((1, NUM_POSE)))
+    params = init['params']
+    if self.init_kind == 'fan_in':
+      params = scale_by_inputs(params)
+    return {'model': params}
+
+  def stage(self, step: Any) -> Any:
+    """0 while only the warp is trained, then 1."""
+    return (step >= self.weights.edit_from_step) * 1
+
+  def losses(self, group, params, constants, batch, rng, step):
+    """Mean over both directions of the stage's weighted terms."""
+    del group
+    batch = both_directions(jitter_pair(batch, rng, self.jitter))
+    target = self.objective.prepare(
+      constants['objective'], batch['driving_image'], batch['part_boxes']
+    )
+
+    def of_stage(edit):
+      return lambda p: self._stage_loss(p, constants, batch, target, edit)
+
+    if self.weights.edit_from_step <= 0:
+      return of_stage(True)(params)
+    # Two branches of one program: the state stays where it is.
+    return jax.lax.switch(
+      self.stage(step), [of_stage(False), of_stage(True)], params
+    )
+
+  def _stage_loss(self, params, constants, batch, target, edit):
+    weights, constants = self.weights, constants['objective']
+    out = self._generate(params, batch, edit=edit)
+    warped = self.objective.warped(constants, out['warped_image'], target)
+    terms = {'warped': warped, 'image': jnp.zeros_like(warped)}
+    if edit:
+      terms['image'] = self.objective.image(constants, out['image'], target)
+    flow_weight = weights.flow_editing if edit else weights.flow
+    if 'flow' in batch:
+      terms['flow'] = distances.flow_distance(
+        out['flow'], batch['flow'], batch['flow_mask']
+      )
+    terms = {k: _masked_mean(v, batch['_mask']) for k, v in terms.items()}
+    loss = weights.warped * terms['warped'] + weights.image * terms['image']
+    if flow_weight:
+      # Of one direction in two the flow is known.
+      loss += flow_weight * 2 * terms['flow']
+    return loss, terms
+
+  def predict(self, params, constants, batch):
+    """Source pictures in the driving poses.
+
+    Returns:
+      `image` and `warped_image` [B, H, W, 3] float32 in [0, 1]; `flow`
+      [B, H/4, W/4, 2] float32 in pixels of its own grid.
+    """
+    del constants
+    out = self._generate(params, {**batch, **_as_floats(batch)}, edit=True)
+    return {**out, 'image': jnp.clip(out['image'], 0, 1)}
+
+  def _generate(self, params, batch, *, edit):
+    return self.model.apply(
+      {'params': params['model']},
+      batch['source_image'],
+      batch['driving_pose'],
+      edit=edit,
+    )
+
+  def evaluate(
+    self, params: Params, constants: Any, batches: Iterator[Batch]
+  ) -> Mapping[str, float]:
+    """L1, PSNR and SSIM, per part, beside those of copying the source.
+
+    Returns:
+      See `picture_values`: of the result without a prefix, of the warped
+      picture as `warped/...`, of the source itself as `copy/...`;
+      `flow_error`, pixels of the picture, where the truth is known;
+      `l1_parts`, the mean of L1 in eyes, mouth and rest; `gain_<part>`, the
+      share of the copy's L1 error that the result does away with.
+    """
+    total = Means.empty()
+    for batch in batches:
+      total = total.merge(_batch_metrics(self, params, constants, batch))
+    return summary(total.compute())
+
+  def pictures(self, params, constants, batch):
+    """Sheets of samples: self-reenactment, and poses of other identities."""
+    floats = {**batch, **_as_floats(batch)}
+    out = _predict(self, params, constants, floats)
+    # The next one's pose: pictures of another identity that drives.
+    other = {k: np.roll(np.asarray(batch[k]), -1, 0) for k in _DRIVING}
+    crossed = {**batch, **other}
+    return sample_sheets(
+      self_batch=floats,
+      self_out=out,
+      cross_batch={**crossed, **_as_floats(crossed)},
+      cross_out=_predict(self, params, constants, crossed),
+    )
+
+  # The task is a static argument of jitted functions: identity decides.
+  __hash__ = object.__hash__
+
+  def __eq__(self, other):
+    return self is other
+
+
+_DRIVING = ('driving_image', 'driving_pose')
+
+
+def _as_floats(batch: Batch) -> Batch:
+  """Pictures as float32 in [0, 1], from uint8; floats stay as they are."""
+  floats = {}
+  for name in ('source_image', 'driving_image'):
+    if name in batch:
+      x = jnp.asarray(batch[name])
+      is_byte = x.dtype == jnp.uint8
+      floats[name] = x.astype(jnp.float32) / 255 if is_byte else x
+  return floats
+
+
+def jitter_pair(batch: Batch, rng: jax.Array, strength: float) -> Batch:
+  """Pictures as floats, colours of both changed by one draw a pair."""
+  batch = {**batch, **_as_floats(batch)}
+  if not strength:
+    return batch
+  both = jnp.stack([batch['source_image'], batch['driving_image']], 1)
+  both = color_jitter(rng, both, strength)
+  return {**batch, 'source_image': both[:, 0], 'driving_image': both[:, 1]}
+
+
+def both_directions(batch: Batch) -> Batch:
+  """Every pair twice, the second time with the roles exchanged.
+
+  The true flow is known of the first direction only; the other gets a mask
+  of zeros. The parts' boxes are those of the driving frame in both: they only
+  weigh pixels, and hold the parts in every expression.
+
+  Args:
+    batch: B pairs.
+
+  Returns:
+    2 B pairs; a pair is followed by its exchange, so that a batch that is
+    split over devices stays where it is.
+  """
+
+  def joined(one, other):
+    return jnp.stack([one, other], 1).reshape(-1, *one.shape[1:])
+
+  twice = {}
+  for name in ('image', 'pose'):
+    source, driving = batch[f'source_{name}'], batch[f'driving_{name}']
+    twice[f'source_{name}'] = joined(source, driving)
+    twice[f'driving_{name}'] = joined(driving, source)
+  mask = batch.get('_mask', jnp.ones(len(batch['source_pose'])))
+  twice['_mask'] = joined(mask, mask)
+  twice['part_boxes'] = joined(batch['part_boxes'], batch['part_boxes'])
+  for name in ('flow', 'flow_mask'):
+    if name in batch:
+      twice[name] = joined(batch[name], jnp.zeros_like(batch[name]))
+  return twice
+
+
+def scale_by_inputs(params: Any) -> Any:
+  """Scales what carries the pose by what goes in.
+
+  DEVIATION: the paper draws all weights from N(0, 0.02): a coefficient of 1
+  then hardly shows beside an angle of 20 degrees, and a small net takes
+  thousands of steps to hear it. Here every dense layer's weights have the
+  variance 1 / inputs, and those of the angles are divided by their range.
+  Convolutions, which norms follow, stay. Test:
+  `test_fan_in_hears_coefficients_and_angles_alike`.
+
+  Args:
+    params: of `FaceGenerator`, fresh.
+
+  Returns:
+    The parameters, scaled.
+  """
+
+  def scale(path, x):
+    if x.ndim != 2:
+      return x
+    x = x / (0.02 * np.sqrt(x.shape[0]))
+    names = [getattr(key, 'key', '') for key in path]
+    if 'mapping' in names and 'first' in names:
+      ranges = np.array([n.high for n in POSE_NUMBERS], np.float32)
+      x = x / ranges[:, None]
+    return x
+
+  return jax.tree_util.tree_map_with_path(scale, params)
+
+
+def summary(values: dict[str, float]) -> dict[str, float]:
+  """Adds `l1_parts` and `gain_<part>` to computed metrics."""
+  parts = [k for k in ('l1_eyes', 'l1_mouth', 'l1_rest') if k in values]
+  result = dict(values)
+  result['l1_parts'] = float(np.mean([values[k] for k in parts]))
+  for key in ('l1', *parts):
+    copied = values[f'copy/{key}']
+    if copied > 0:
+      name = key.replace('l1', 'gain', 1)
+      result[name] = 1 - values[key] / copied
+  return result
+
+
+def _masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+  return (values * mask).sum() / jnp.maximum(mask.sum(), 1.0)
+
+
+@jax.jit(static_argnums=0)
+def _predict(task, params, constants, batch):
+  return task.predict(params, constants, batch)
+
+
+@jax.jit(static_argnums=0)
+def _batch_metrics(task, params, constants, batch) -> Means:
+  """Metric state of one padded batch."""
+  batch = {**batch, **_as_floats(batch)}
+  out = task.predict(params, constants, batch)
+  target, mask = batch['driving_image'], batch['_mask']
+  values = {}
+  for prefix, picture in (
+    ('', out['image']),
+    ('warped/', out['warped_image']),
+    ('copy/', batch['source_image']),
+  ):
+    found = picture_values(picture, target, batch['part_boxes'], mask)
+    values |= {f'{prefix}{name}': value for name, value in found.items()}
+  if 'flow' in batch:
+    factor = target.shape[1] / out['flow'].shape[1]
+    weight = batch['flow_mask']
+    known = mask * weight.sum((1, 2))
+    for name, flow in (
+      ('flow_error', out['flow']),
+      ('copy/flow_error', jnp.zeros_like(out['flow'])),
+    ):
+      error = distances.flow_distance(flow, batch['flow'], weight)
+      values[name] = factor * error, known
+  return Means.empty().update(values)
+
+
+def build(
+  config: ml_collections.ConfigDict, constants: Mapping[str, np.ndarray]
+) -> AnimeGeneratorTask:
+  """Builds the task from a config."""
+  del constants
+  loss = config.loss
+  return AnimeGeneratorTask(
+    model=FaceGenerator(network_config(config), jnp.dtype(config.model.dtype)),
+    size=config.data.size,
+    objective=build_objective(config),
+    weights=StageWeights(
+      warped=loss.warped_weight,
+      image=loss.image_weight,
+      flow=loss.flow_weight,
+      flow_editing=loss.flow_weight_editing,
+      edit_from_step=loss.edit_from_step,
+    ),
+    jitter=config.data.color_jitter,
+    init_kind=config.model.init,
+  )
+
+
+def network_config(config: ml_collections.ConfigDict) -> PIRendererConfig:
+  """Sizes of the network that a config describes.
+
+  Raises:
+    ValueError, TypeError: on sizes that do not exist or do not fit.
+  """
+  return dataclasses.replace(
+    PRESETS[config.model.preset],
+    remat=config.model.remat,
+    **config.model.sizes.to_dict(),
+  )
+
+
+def build_data(
+  config: ml_collections.ConfigDict, task: AnimeGeneratorTask, mesh: Mesh
+) -> TrainData:
+  """Builds the source of pairs from `config.data`."""
+  del task
+  return anime_generator_data.build_pair_data(config, mesh)
+
+
+def build_validation(
+  config: ml_collections.ConfigDict, task: AnimeGeneratorTask
+) -> Iterable[Batch]:
+  """The validation pairs alone."""
+  del task
+  return anime_generator_data.ValidationPairs(config)
+
+
+def validate(check: Checker) -> None:
+  """Checks the sections `model`, `loss` and `data` of a config."""
+  check.one_of('model.preset', tuple(PRESETS))
+  check.one_of('model.dtype', DTYPES)
+  check.one_of('model.init', INITS)
+  for key in (
+    'warped_weight',
+    'image_weight',
+    'flow_weight',
+    'flow_weight_editing',
+    'edit_from_step',
+  ):
+    check.at_least(f'loss.{key}', 0)
+  if check.get('loss.image_weight') == 0:
+    check.add(
+      'loss.image_weight',
+      0,
+      'must be above 0: the result would never be trained',
+      'Set --config.loss.image_weight=4.',
+    )
+  if check.get('model.preset') in PRESETS:
+    _validate_sizes(check)
+  validate_objective(check)
+  anime_generator_data.validate_data(check)
+
+
+def _validate_sizes(check: Checker) -> None:
+  try:
+    network = network_config(check.config)
+  except (TypeError, ValueError) as error:
+    check.add(
+      'model.sizes',
+      check.get('model.sizes'),
+      str(error),
+      'See PIRendererConfig in generator/pirenderer/config.py.',
+    )
+    return
+  size, multiple = check.get('data.size'), network.size_multiple
+  if size and size % multiple:
+    check.add(
+      'data.size',
+      size,
+      f'must be a multiple of {multiple} for this network',
+      f'Set --config.data.size={-(-size // multiple) * multiple}.',
+    )
