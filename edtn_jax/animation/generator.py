@@ -1,0 +1,236 @@
+"""A trained generator as a plain function of numpy arrays."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from absl import logging
+
+from data import pose_vector
+from edtn_jax import bundles, checkpoints
+from edtn_jax.animation.network import build_generator
+from generator.pirenderer.face_generator import FaceGenerator
+
+TASK = 'anime_generator'
+# The bundle that comes with the project.
+SHIPPED = pathlib.Path(__file__).parents[1] / 'pretrained' / TASK
+_REMEDY = (
+  'Train one (edtn train --config=configs/anime_generator.py:lite '
+  '--workdir=runs/lite) and name it: --generator=runs/lite'
+)
+
+
+class GeneratorError(checkpoints.CheckpointError):
+  """A generator that is not there."""
+
+
+class AnimeGenerator:
+  """Moves a picture by pose vectors.
+
+  Attributes:
+    size: side of its pictures, pixels.
+    config: of the run that trained it.
+    description: what a summary says of it: path, step, whether the weights
+      are a moving average, and sha256 of the parameters.
+  """
+
+  def __init__(self, found: checkpoints.Checkpoint):
+    """Checks that parameters and config belong together.
+
+    Args:
+      found: a checkpoint of the task `anime_generator`.
+
+    Raises:
+      CheckpointError: if it is of another task, or its parameters do not fit
+        the network that its config describes.
+    """
+    if found.config.task != TASK:
+      raise checkpoints.CheckpointError(
+        f'{found.path} is a checkpoint of {found.config.task!r}; one of '
+        f'{TASK!r} is needed. {_REMEDY}'
+      )
+    self.config = found.config
+    self.size = int(found.config.data.size)
+    self._model = build_generator(found.config.model)
+    params = found.params.get('model', {})
+    checkpoints.check_params(
+      params, _expected(self._model, self.size), found.path
+    )
+    self.params = jax.tree.map(jnp.asarray, params)
+    self.description = {
+      'generator': found.path,
+      'generator_step': found.step,
+      'generator_averaged': found.averaged,
+      'generator_size': self.size,
+      'generator_sha256': _digest(params),
+    }
+    self._has_warned = False
+
+  def animate(
+    self, source: np.ndarray, poses: np.ndarray, batch_size: int = 8
+  ) -> Iterator[np.ndarray]:
+    """Draws a picture in some poses.
+
+    Two batches are held at a time, however many poses there are. Numbers
+    outside the range that the generator was trained on are clamped; the first
+    call that meets any warns.
+
+    Args:
+      source: [size, size, 3] uint8 RGB on white, such as
+        `source.open_source` gives.
+      poses: [T, 20] float, pose vectors.
+      batch_size: pictures computed at once; one program is compiled for each
+        size, and the last batch is filled up.
+
+    Yields:
+      [size, size, 3] uint8 RGB.
+
+    Raises:
+      ValueError: if an array has another shape or type, or a pose is not
+        finite.
+    """
+    poses = self._checked(source, poses, batch_size)
+    source = jnp.asarray(source)
+    waiting, count = None, 0
+    for begin in range(0, len(poses), batch_size):
+      batch = poses[begin : begin + batch_size]
+      rows = [(0, batch_size - len(batch)), (0, 0)]
+      drawn = _frames(self._model, self.params, source, np.pad(batch, rows))
+      # The device draws the next batch while this one is used.
+      if waiting is not None:
+        yield from np.asarray(waiting)[:count]
+      waiting, count = drawn, len(batch)
+    if waiting is not None:
+      yield from np.asarray(waiting)[:count]
+
+  def _checked(self, source, poses, batch_size) -> np.ndarray:
+    """The poses, clamped."""
+    wanted = (self.size, self.size, 3)
+    if source.shape != wanted or source.dtype != np.uint8:
+      raise ValueError(
+        f'source is {source.dtype} {source.shape}, wanted uint8 {wanted}'
+      )
+    poses = np.asarray(poses, np.float32)
+    if poses.ndim != 2 or poses.shape[1] != pose_vector.NUM_POSE:
+      raise ValueError(f'poses are {poses.shape}, wanted [T, 20]')
+    if not np.isfinite(poses).all():
+      raise ValueError('poses hold numbers that are not finite')
+    if batch_size < 1:
+      raise ValueError(f'batch_size is {batch_size}, wanted at least 1')
+    clamped = np.clip(poses, *_RANGES)
+    wrong = (clamped != poses).any(axis=0)
+    if wrong.any() and not self._has_warned:
+      self._has_warned = True
+      names = np.array(pose_vector.POSE_NAMES)[wrong]
+      logging.warning(
+        'Beyond the range that the generator was trained on, and clamped: %s. '
+        'Coefficients are 0 to 1, angles within %g degrees.',
+        ', '.join(names),
+        _RANGES[1][-1],
+      )
+    return clamped
+
+
+_RANGES = tuple(
+  np.array([getattr(n, end) for n in pose_vector.POSE_NUMBERS], np.float32)
+  for end in ('low', 'high')
+)
+
+
+def load_generator(
+  path: str | os.PathLike | None = None, *, step: int | None = None
+) -> AnimeGenerator:
+  """Loads a generator for inference.
+
+  Args:
+    path: bundle of `edtn export`, workdir of a run, or checkpoint directory;
+      of a run the moving average of the parameters, if it kept one. None
+      takes the bundle that comes with the project.
+    step: which step of a workdir; None takes the newest.
+
+  Returns:
+    The generator.
+
+  Raises:
+    CheckpointError: if it is absent, damaged or of another model.
+
+  Example:
+    `frames = load_generator().animate(source, poses)`.
+  """
+  if path is None and not has_shipped_generator():
+    raise GeneratorError(
+      f'no generator comes with this installation (looked in {SHIPPED}). '
+      f'{_REMEDY}'
+    )
+  return AnimeGenerator(bundles.load_model(path or SHIPPED, step=step))
+
+
+def has_shipped_generator() -> bool:
+  """Whether `load_generator()` finds one."""
+  return bundles.is_bundle(SHIPPED)
+
+
+def has_seen(config: ml_collections.ConfigDict, seed: int) -> bool | None:
+  """Whether a generator was trained on a drawn character.
+
+  Args:
+    config: of the generator.
+    seed: of the character.
+
+  Returns:
+    None if it was trained on a data set: nobody knows whom that shows.
+  """
+  if config.data.source != 'characters':
+    return None
+  first = config.data.first_identity
+  return first <= seed < first + config.data.num_identities
+
+
+def unseen_character(config: ml_collections.ConfigDict) -> int:
+  """Seed of a drawn character that a generator has never seen.
+
+  Training takes the seeds from `data.first_identity` on, validation the ones
+  after those; this is the first after both. Of a generator that was trained on
+  a data set, a seed that no prepared set reaches.
+  """
+  settings = config.data
+  if settings.source != 'characters':
+    return 1_000_000
+  known = settings.num_identities + settings.validation_identities
+  return settings.first_identity + known
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _frames(model: FaceGenerator, params, source, poses) -> jax.Array:
+  """[B, size, size, 3] uint8 pictures of one source in B poses."""
+  source = source.astype(jnp.float32) / 255
+  sources = jnp.broadcast_to(source, (len(poses), *source.shape))
+  image = model.apply({'params': params}, sources, poses)['image']
+  return jnp.round(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
+
+
+def _expected(model: FaceGenerator, size: int) -> Any:
+  """Shapes of a network's parameters."""
+  example = (
+    jnp.zeros((1, size, size, 3)),
+    jnp.zeros((1, pose_vector.NUM_POSE)),
+  )
+  return jax.eval_shape(model.init, jax.random.key(0), *example)['params']
+
+
+def _digest(params: Any) -> str:
+  """sha256 of all parameters as float32, in the order of their names."""
+  digest = hashlib.sha256()
+  for name, array in sorted(bundles.leaves(params).items()):
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+  return digest.hexdigest()
