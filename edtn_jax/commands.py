@@ -64,17 +64,27 @@ def evaluate(
   return 0
 
 
-def export(workdir: str, output: str, step: int = -1) -> int:
+def export(
+  workdir: str,
+  output: str,
+  step: int = -1,
+  dtype: str = 'float32',
+  program: bool = True,
+) -> int:
   """Export a checkpoint for inference without the training stack.
 
   Args:
     workdir: directory of the run
     output: directory to make
     step: checkpoint step; -1 takes the newest
+    dtype: type of the stored parameters, float32 or float16
+    program: whether to write the network as a StableHLO program as well
   """
-  from edtn_jax.export import export_translator
+  from edtn_jax.export import export_run
 
-  manifest = export_translator(workdir, output, step=_step(step))
+  manifest = export_run(
+    workdir, output, step=_step(step), dtype=dtype, program=program
+  )
   print(json.dumps(manifest, indent=2))
   return 0
 
@@ -103,6 +113,10 @@ def reenact(
   gif_max_frames: int = 120,
   puppet: str = '',
   puppet_size: int = 512,
+  source: str = '',
+  generator: str = '',
+  crop: str = '',
+  batch_size: int = 8,
   pose: str = '',
 ) -> int:
   """Drive an anime character by face codes: pose vectors, moving pictures.
@@ -110,7 +124,8 @@ def reenact(
   Args:
     output: directory for the results
     driving: folder of DECA .mat files, prepared data set, or .npz
-    workdir: run of "edtn train" or "edtn convert"
+    workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
+      export"
     step: checkpoint step; -1 takes the newest
     frames: directory of driving frames to show beside the meshes
     face: FLAME file to draw with; empty takes the one of the run
@@ -132,17 +147,29 @@ def reenact(
     gif_max_frames: GIF and WebP end after so many pictures
     puppet: anime character to drive, a seed such as 7 or a .vrm, .glb or
       .gltf file; also drawn alone
-    puppet_size: side of the pictures of the character alone, pixels
-    pose: instead of driving, draw the puppet in one pose, such as
-      mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
+    puppet_size: side of the pictures of that character alone, pixels
+    source: any picture of an anime character, moved by the generator; with
+      --puppet both are shown side by side
+    generator: bundle or run of the generator; empty takes the one that comes
+      with the project
+    crop: square of the source to move, x,y,side in pixels; empty takes it
+      from the transparency, or the middle
+    batch_size: pictures that the generator computes at once
+    pose: instead of driving, draw the puppet or the source in one pose, such
+      as mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
   """
+  if pose:
+    _require(reenact, puppet=puppet or source)
+  else:
+    _require(reenact, driving=driving, workdir=workdir)
+  from edtn_jax.animation.puppet import CharacterChoice
+
+  characters = CharacterChoice(puppet, source, generator, crop, batch_size)
   if pose:
     from edtn_jax.pose_run import pose_run
 
-    _require(reenact, puppet=puppet)
-    print(pose_run(output, puppet=puppet, pose=pose, size=puppet_size))
+    print(pose_run(output, characters=characters, pose=pose, size=puppet_size))
     return 0
-  _require(reenact, driving=driving, workdir=workdir)
   from edtn_jax.reenact_options import ReenactOptions
   from edtn_jax.reenact_run import reenact_run
 
@@ -172,7 +199,7 @@ def reenact(
     pose_adapter=pose_adapter,
     clip=clip or None,
     split=split or None,
-    puppet=puppet,
+    characters=characters,
   )
   print(f'{summary["frames"]} frames -> {output}: {summary["files"]}')
   return 0
@@ -278,7 +305,8 @@ def demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
-  puppet: str = '27',
+  puppet: str = '',
+  generator: str = '',
 ) -> int:
   """Train on procedural codes, evaluate, reenact, write a report.
 
@@ -291,7 +319,9 @@ def demo(
     num_steps: training steps; 0 takes the demo's own number
     seed: of data and training
     puppet: anime character that is driven, a seed or a .vrm, .glb or .gltf
-      file
+      file; empty takes one that the generator has never seen
+    generator: bundle or run that moves a picture of that character as well;
+      empty takes the one that comes with the project
   """
   from edtn_jax.demo import run_demo
 
@@ -304,6 +334,7 @@ def demo(
     num_steps=num_steps,
     seed=seed,
     puppet=puppet,
+    generator=generator,
   )
   if report is None:
     print('Stopped by a signal and saved; the same command continues.')

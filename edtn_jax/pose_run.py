@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
 import os
@@ -12,9 +13,10 @@ from absl import logging
 from PIL import Image, PngImagePlugin
 
 from data import files, pose_vector
+from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures import panels, style
-from edtn_jax.pictures.puppet import CharacterPuppet, Puppet
+from edtn_jax.pictures.puppet import Puppet
 from edtn_jax.pictures.storyboard import character_panel
 
 SWEEP = 'sweep'
@@ -116,23 +118,29 @@ def sweep_sheet(puppet: Puppet) -> Image.Image:
 
 
 def pose_run(
-  output: str | os.PathLike, *, puppet: str, pose: str, size: int = 512
+  output: str | os.PathLike,
+  *,
+  characters: CharacterChoice,
+  pose: str,
+  size: int = 512,
 ) -> pathlib.Path:
   """Draws a character in a pose.
 
   Args:
     output: directory for the picture.
-    puppet: see `CharacterPuppet`.
+    characters: what to draw, of one kind.
     pose: see `parse_pose`, or `sweep` for `sweep_sheet`.
-    size: side of the picture of one pose, pixels, 64 to 1024.
+    size: side of the picture of one pose, pixels, 64 to 1024; a generated one
+      has the generator's.
 
   Returns:
-    Path of `pose.png`, transparent around the character, or of `sweep.png`.
+    Path of `pose.png`, transparent around a drawn character, or of
+    `sweep.png`.
 
   Raises:
-    ConfigError: if the size or the pose cannot be used, or another picture is
-      in the way.
-    CharacterError: if the character cannot be used.
+    ConfigError: if the size, the pose or the choice cannot be used, or
+      another picture is in the way.
+    CharacterError, SourceError, CheckpointError: see there.
   """
   path = pathlib.Path(output) / ('sweep.png' if pose == SWEEP else 'pose.png')
   vector = None if pose == SWEEP else parse_pose(pose)
@@ -140,11 +148,18 @@ def pose_run(
   if not 64 <= size <= 1024:
     rule, remedy = 'must be 64 to 1024', 'The default is 512.'
     raise ConfigError([Problem('puppet_size', size, rule, remedy)])
+  if characters.puppet and characters.source:
+    rule = 'cannot be drawn together with --source in a pose'
+    remedy = 'Leave out one of them.'
+    raise ConfigError([Problem('puppet', characters.puppet, rule, remedy)])
   if vector is None:
     # Panels show a share of it: large enough that nothing is enlarged.
-    picture = sweep_sheet(CharacterPuppet(puppet, 240))
+    (puppet,) = characters.open(240).values()
+    picture = sweep_sheet(puppet)
   else:
-    (drawn,) = CharacterPuppet(puppet, size)(vector[None])
+    one = dataclasses.replace(characters, batch_size=1)
+    (puppet,) = one.open(size).values()
+    (drawn,) = puppet(vector[None])
     picture = Image.fromarray(drawn)
   information = PngImagePlugin.PngInfo()
   information.add_text(*_SOFTWARE)

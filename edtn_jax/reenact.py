@@ -16,6 +16,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import types
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,13 @@ def reenact(
   options: ReenactOptions | None = None,
   scene: MeshScene | None = None,
   frame_picture: FramePicture | None = None,
-  puppet: Puppet | None = None,
+  puppets: collections.abc.Mapping[str, Puppet] = types.MappingProxyType({}),
 ) -> dict[str, Any]:
   """Turns a driver into pose vectors and moving pictures.
 
   Writes `pose_vectors.csv`, `pose_vectors.npz` (see `pose_files`),
   `summary.json` and, for each kind of `options.media`, `reenactment.*` (driver,
-  meshes, character and bars side by side) and `puppet.*` (the character
+  meshes, characters and bars side by side) and `<name>.*` (each character
   alone). An earlier reenactment is replaced; other data is never. Nothing is
   left half written, but for a PNG sequence that ends early: see
   `data.video.png_folder`.
@@ -72,13 +73,14 @@ def reenact(
     scene: draws the meshes of the storyboard; left out when None.
     frame_picture: gives the driving frame for a frame name, or None; such as
       `pictures.frames.FrameFolder`.
-    puppet: draws the character that is driven, such as
-      `pictures.puppet.CharacterPuppet`.
+    puppets: draw the characters that are driven, by names of
+      `pictures.storyboard.TITLES`, such as
+      `animation.puppet.CharacterChoice.open` gives.
 
   Returns:
     The summary, as in `summary.json`: frames, skipped frames, statistics a
     coefficient, jitter before and after, closed eyes, clamped frames, the
-    character, frames by moving picture, times.
+    characters, frames by moving picture, times.
 
   Raises:
     ConfigError: if options are wrong.
@@ -94,7 +96,7 @@ def reenact(
   results = [
     CSV_NAME,
     NPZ_NAME,
-    *picture_names(options.media, with_character=puppet is not None),
+    *picture_names(options.media, puppets),
   ]
   _check_output(output_dir, results, options.media)
   clock = summary_lib.Stopwatch()
@@ -116,7 +118,7 @@ def reenact(
         panel_size=options.panel_size,
         scene=scene,
         frame_picture=frame_picture,
-        puppet=puppet,
+        puppets=puppets,
         progress=summary_lib.ProgressLine(getattr(driver, 'num_frames', None)),
       )
     )
@@ -147,7 +149,7 @@ def reenact(
     'clamped_frames': process.clamp.clamped_frames,
     **statistics.summary(),
     **_neutral_summary(neutral),
-    **_puppet_summary(puppet),
+    **_puppets_summary(puppets),
     'options': {
       **dataclasses.asdict(options),
       'neutral_frames': list(options.neutral_frames),
@@ -273,9 +275,12 @@ def _skipped_summary(driver) -> dict[str, Any]:
   }
 
 
-def _puppet_summary(puppet: Puppet | None) -> dict[str, Any]:
-  description = getattr(puppet, 'description', None)
-  return {'puppet': description} if description else {}
+def _puppets_summary(puppets) -> dict[str, Any]:
+  return {
+    name: puppet.description
+    for name, puppet in puppets.items()
+    if getattr(puppet, 'description', None)
+  }
 
 
 def _neutral_summary(neutral: Neutral | None) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""The moving pictures of a reenactment: the storyboard and the character."""
+"""The moving pictures of a reenactment: the storyboard, each character."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+import types
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,17 +17,19 @@ from edtn_jax.pictures.storyboard import FramePicture, Storyboard
 from edtn_jax.reenact_summary import ProgressLine
 
 STORYBOARD = 'reenactment'
-CHARACTER = 'puppet'
 GIF_NAME = media_name(STORYBOARD, 'gif')
 # Frames drawn together: enough for one batch of meshes, few enough that their
 # pictures do not fill memory.
 _BATCH = 16
 
 
-def picture_names(media: Sequence[str], *, with_character: bool) -> list[str]:
+def picture_names(media: Sequence[str], characters: Iterable[str]) -> list[str]:
   """Names of the files and folders that are going to be written."""
-  stems = [STORYBOARD, *([CHARACTER] if with_character else [])]
-  return [media_name(stem, kind) for stem in stems for kind in media]
+  return [
+    media_name(stem, kind)
+    for stem in (STORYBOARD, *characters)
+    for kind in media
+  ]
 
 
 class ReenactPictures:
@@ -46,7 +49,7 @@ class ReenactPictures:
     panel_size: int,
     scene: MeshScene | None = None,
     frame_picture: FramePicture | None = None,
-    puppet: Puppet | None = None,
+    puppets: Mapping[str, Puppet] = types.MappingProxyType({}),
     progress: ProgressLine | None = None,
   ):
     """Prepares everything; files are opened by `with`.
@@ -60,17 +63,17 @@ class ReenactPictures:
       panel_size: height of the storyboard's panels, pixels.
       scene: draws the meshes, or None.
       frame_picture: gives the driving frames, or None.
-      puppet: draws the character; with it there is a second moving picture,
-        of the character alone.
+      puppets: draw the characters, by names of `storyboard.TITLES`; of each
+        there is also a moving picture of that name.
       progress: is told of every frame, drawn or not.
     """
-    self._puppet = puppet
+    self._puppets = dict(puppets)
     self._progress = progress
     self._seen = 0
     self._board = Storyboard(
       scene=scene,
       frame_picture=frame_picture,
-      with_character=puppet is not None,
+      characters=tuple(puppets),
       size=panel_size,
     )
 
@@ -86,8 +89,8 @@ class ReenactPictures:
       )
 
     self._movies = {STORYBOARD: movie(STORYBOARD, style.FLAT_COLORS)}
-    if puppet:
-      self._movies[CHARACTER] = movie(CHARACTER, (style.MESH_BACKGROUND,))
+    for name in puppets:
+      self._movies[name] = movie(name, (style.MESH_BACKGROUND,))
     self._stack = contextlib.ExitStack()
 
   def __enter__(self) -> ReenactPictures:
@@ -140,8 +143,9 @@ class ReenactPictures:
     self._seen += len(frames)
 
   def _draw(self, names, indices, arrays) -> None:
-    characters = list(self._puppet(arrays[-1])) if self._puppet else []
-    pictures = self._board.draw(names, *arrays, characters)
-    for stem, drawn in ((STORYBOARD, pictures), (CHARACTER, characters)):
-      for index, picture in zip(indices, drawn, strict=bool(drawn)):
+    poses = arrays[-1]
+    characters = {k: list(draw(poses)) for k, draw in self._puppets.items()}
+    board = self._board.draw(names, *arrays, list(characters.values()))
+    for stem, drawn in {STORYBOARD: board, **characters}.items():
+      for index, picture in zip(indices, drawn, strict=True):
         self._movies[stem].add(index, picture)

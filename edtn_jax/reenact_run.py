@@ -10,12 +10,12 @@ from absl import logging
 
 from data.codes import FLAME_SPACE
 from data.drivers import open_driver
-from edtn_jax import checkpoints, faces
+from edtn_jax import bundles, checkpoints, faces
+from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
-from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.reenact import ReenactError, reenact
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.translation.inference import make_translate
@@ -35,13 +35,14 @@ def reenact_run(
   pose_adapter: str = '',
   clip: str | None = None,
   split: str | None = None,
-  puppet: str = '',
+  characters: CharacterChoice | None = None,
 ) -> dict[str, Any]:
   """Drives an anime pose by recorded codes.
 
   Args:
     driving: folder of DECA .mat files, prepared data set, or .npz.
-    workdir: run of "edtn train" or "edtn convert".
+    workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
+      export".
     output: directory for the results.
     options: how to reenact.
     step: checkpoint step; None takes the newest.
@@ -51,7 +52,7 @@ def reenact_run(
     pose_adapter: .npy to use instead of the checkpoint's adapter, or ''.
     clip: clip name in a data set.
     split: split of a data set.
-    puppet: anime character to drive, see `CharacterPuppet`, or ''.
+    characters: what to drive; nothing when None.
 
   Returns:
     The summary, see `edtn_jax.reenact.reenact`.
@@ -60,12 +61,16 @@ def reenact_run(
     ConfigError: if options are wrong, or there is something to show but no
       moving picture.
     ReenactError: if codes and network speak of different face models.
-    CheckpointError, PoseAdapterError, FlameFileError: see there.
+    CheckpointError, PoseAdapterError, FlameFileError, CharacterError,
+      SourceError: see there.
   """
+  characters = characters or CharacterChoice()
   options.validate()
-  _check_pictures(options, frames=frames, puppet=puppet)
-  character = CharacterPuppet(puppet, options.puppet_size) if puppet else None
-  found = checkpoints.load_checkpoint(workdir, step=step)
+  _check_pictures(
+    options, frames=frames, puppet=characters.puppet, source=characters.source
+  )
+  puppets = characters.open(options.puppet_size)
+  found = bundles.load_model(workdir, step=step)
   driver = open_driver(driving, split=split, clip=clip)
   space = faces.expression_space(found.config.face)
   if driver.expression_space != space:
@@ -87,7 +92,7 @@ def reenact_run(
     options=options,
     scene=scene,
     frame_picture=pictures,
-    puppet=character,
+    puppets=puppets,
   )
 
 

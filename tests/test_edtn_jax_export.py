@@ -1,5 +1,6 @@
 """The bundle: complete, checked, loadable without this project."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,9 +12,12 @@ import pytest
 
 from configs import edtn
 from data.pose_vector import POSE_NAMES
-from edtn_jax import checkpoints
+from edtn_jax import bundles, checkpoints
+from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
-from edtn_jax.export import ExportError, bundle, export_translator
+from edtn_jax.bundles import BundleError
+from edtn_jax.export import ExportError, export_run, translator
+from edtn_jax.export.origin import origin
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
 
@@ -42,7 +46,7 @@ def run(tmp_path_factory):
 
 
 def test_bundle_gives_the_networks_numbers(run, tmp_path):
-  manifest = export_translator(run, tmp_path / 'bundle')
+  manifest = export_run(run, tmp_path / 'bundle')
   blob = (tmp_path / 'bundle' / 'translator.stablehlo').read_bytes()
   program = jax.export.deserialize(bytearray(blob))
   assert set(program.platforms) == {'cpu', 'cuda', 'tpu'}
@@ -60,7 +64,7 @@ def test_bundle_gives_the_networks_numbers(run, tmp_path):
 
 
 def test_bundle_is_complete_and_hashed(run, tmp_path):
-  manifest = export_translator(run, tmp_path / 'bundle')
+  manifest = export_run(run, tmp_path / 'bundle')
   files = {p.name for p in (tmp_path / 'bundle').iterdir()}
   assert files == {*manifest['sha256'], 'manifest.json'}
   for name, digest in manifest['sha256'].items():
@@ -73,19 +77,90 @@ def test_bundle_is_complete_and_hashed(run, tmp_path):
     assert stored['pose_adapter'][16, 49] == 849
 
 
+def test_a_bundle_is_read_like_a_run(run, tmp_path):
+  export_run(run, tmp_path / 'bundle', program=False)
+  assert not list((tmp_path / 'bundle').glob('*.stablehlo'))
+  rng = np.random.default_rng(1)
+  expression = rng.standard_normal((5, 50)).astype(np.float32)
+  jaw_pose = rng.standard_normal((5, 3)).astype(np.float32)
+  found = [bundles.load_model(path) for path in (run, tmp_path / 'bundle')]
+  assert found[0].step == found[1].step == 3
+  assert config_lib.to_json(found[0].config) == config_lib.to_json(
+    found[1].config
+  )
+  np.testing.assert_array_equal(*[f.constants['pose_adapter'] for f in found])
+  np.testing.assert_array_equal(
+    *[make_translate(f)(expression, jaw_pose) for f in found]
+  )
+  with pytest.raises(BundleError, match='step 3, not 7'):
+    bundles.load_model(tmp_path / 'bundle', step=7)
+
+
+def test_a_bundle_tells_no_paths_and_whose_it_is(run, tmp_path):
+  manifest = export_run(run, tmp_path / 'bundle', program=False)
+  assert manifest['task'] == 'expression_translation'
+  assert 'argv' not in manifest['provenance']
+  assert manifest['license'].startswith('Apache-2.0')
+  found = checkpoints.load_checkpoint(run)
+  for section, key, value in (
+    ('face', 'model', 'generic_model.pkl'),
+    ('face', 'pose_adapter', 'released.npy'),
+    ('data', 'source', 'dataset'),
+  ):
+    config = found.config.copy_and_resolve_references()
+    config[section][key] = value
+    other = dataclasses.replace(found, config=config)
+    assert origin(other)['license'].startswith('not set by edtn-jax')
+
+
+def test_every_damaged_file_is_named(run, tmp_path):
+  folder = tmp_path / 'bundle'
+  export_run(run, folder, program=False)
+  params = bytearray((folder / 'params.npz').read_bytes())
+  params[len(params) // 2] ^= 1
+  (folder / 'params.npz').write_bytes(params)
+  (folder / 'pose_vector.json').unlink()
+  with pytest.raises(BundleError) as caught:
+    bundles.load_model(folder)
+  assert 'params.npz is not the file that was written' in str(caught.value)
+  assert 'pose_vector.json is missing' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
+    ({'format': 'other'}, 'no manifest of the format'),
+    ({'sha256': {}}, 'no hash of'),
+    ({'sha256': 3}, 'hashes'),
+    ({'task': None}, 'task'),
+    ({'sha256': {'params.npz': '', 'config.json': '', '../x': ''}}, 'strange'),
+  ],
+)
+def test_a_manifest_that_cannot_be_used(run, tmp_path, change, said):
+  folder = tmp_path / 'bundle'
+  export_run(run, folder, program=False)
+  manifest = json.loads((folder / 'manifest.json').read_text()) | change
+  kept = {k: v for k, v in manifest.items() if v is not None}
+  (folder / 'manifest.json').write_text(json.dumps(kept))
+  with pytest.raises(BundleError, match=said):
+    bundles.load_model(folder)
+
+
 def test_failed_check_leaves_nothing(run, tmp_path, monkeypatch):
-  monkeypatch.setattr(bundle, 'TOLERANCE', -1.0)
+  monkeypatch.setattr(translator, 'TOLERANCE', -1.0)
   with pytest.raises(ExportError, match='differs'):
-    export_translator(run, tmp_path / 'bundle')
+    export_run(run, tmp_path / 'bundle')
   assert list(tmp_path.iterdir()) == []
 
 
 def test_existing_output_and_absent_run_are_refused(run, tmp_path):
   (tmp_path / 'bundle').mkdir()
-  with pytest.raises(ExportError, match='exists'):
-    export_translator(run, tmp_path / 'bundle')
+  with pytest.raises(BundleError, match='exists'):
+    export_run(run, tmp_path / 'bundle')
   with pytest.raises(checkpoints.CheckpointError, match='does not exist'):
-    export_translator(tmp_path / 'none', tmp_path / 'other')
+    export_run(tmp_path / 'none', tmp_path / 'other')
+  with pytest.raises(BundleError, match='float64'):
+    export_run(run, tmp_path / 'other', dtype='float64')
 
 
 def test_wrong_model_lists_every_difference(run):

@@ -263,29 +263,32 @@ def test_storyboard_sets_panels_in_order():
   board = storyboard.Storyboard(
     scene=_toy_scene(),
     frame_picture={'b': np.full((10, 20, 3), 90, np.uint8)}.get,
-    with_character=True,
+    characters=('generated', 'puppet'),
     size=128,
   )
   clear = np.zeros((50, 50, 4), np.uint8)
   filled = np.full((50, 50, 4), (10, 200, 30, 255), np.uint8)
-  drawn = board.draw('abc', *codes, poses, [clear, filled, filled])
-  assert len(board.titles) == 5
-  assert [p.size for p in drawn] == [(5 * 136 + 8, 128 + 26 + 8)] * 3
+  generated = [np.full((32, 32, 3), 70, np.uint8)] * 3
+  drawn = board.draw('abc', *codes, poses, [generated, [clear, filled, filled]])
+  assert board.titles[3:5] == ['generated picture', 'anime character']
+  assert len(board.titles) == 6
+  assert [p.size for p in drawn] == [(6 * 136 + 8, 128 + 26 + 8)] * 3
   columns = [
     [
       np.asarray(picture)[26 : 26 + 128, 8 + 136 * i : 8 + 136 * i + 128]
-      for i in range(5)
+      for i in range(6)
     ]
     for picture in drawn
   ]
   assert (columns[1][0] == 90).all()
   # No picture of that name: said in words.
   assert len(np.unique(columns[0][0])) > 2
-  assert (columns[0][3] == style.MESH_BACKGROUND).all()
-  assert (columns[1][3] == (10, 200, 30)).all()
+  assert (columns[0][3] == 70).all()
+  assert (columns[0][4] == style.MESH_BACKGROUND).all()
+  assert (columns[1][4] == (10, 200, 30)).all()
   panel = bars.BarsPanel(128)
   for row, pose in zip(columns, poses, strict=True):
-    np.testing.assert_array_equal(row[4], panel(pose))
+    np.testing.assert_array_equal(row[5], panel(pose))
 
 
 def test_character_panel_shows_the_middle():

@@ -9,10 +9,13 @@ from PIL import Image
 
 from data.pose_vector import POSE_INDEX
 from edtn_jax import pose_run as pose_run_lib
+from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError
 from edtn_jax.pictures import puppet as puppet_lib
 from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import parse_pose, pose_run, sweep_sheet
+
+FIVE = CharacterChoice(puppet='5')
 
 
 def test_pose_by_name():
@@ -99,17 +102,17 @@ def test_what_is_no_character_is_refused(name):
 
 def test_pictures_on_disk(tmp_path):
   folder = tmp_path / 'out'
-  path = pose_run(folder, puppet='5', pose='yaw=20', size=128)
+  path = pose_run(folder, characters=FIVE, pose='yaw=20', size=128)
   assert path.name == 'pose.png'
   with Image.open(path) as image:
     assert (image.size, image.mode) == ((128, 128), 'RGBA')
     first = np.asarray(image)
-  pose_run(folder, puppet='5', pose='yaw=-20', size=128)
+  pose_run(folder, characters=FIVE, pose='yaw=-20', size=128)
   with Image.open(path) as image:
     assert (np.asarray(image) != first).any()
   for words in ({'pose': 'yaw=nan'}, {'pose': 'yaw=1', 'size': 4000}):
     with pytest.raises(ConfigError):
-      pose_run(tmp_path / 'none', puppet='5', **words)
+      pose_run(tmp_path / 'none', characters=FIVE, **words)
   assert not (tmp_path / 'none').exists()
 
 
@@ -118,9 +121,9 @@ def test_other_pictures_are_left_alone(tmp_path):
   Image.new('RGB', (3, 3)).save(taken)
   before = taken.read_bytes()
   with pytest.raises(ConfigError, match='left alone'):
-    pose_run(tmp_path, puppet='5', pose='yaw=20')
+    pose_run(tmp_path, characters=FIVE, pose='yaw=20')
   with pytest.raises(ConfigError, match='is a file'):
-    pose_run(taken, puppet='5', pose='yaw=20')
+    pose_run(taken, characters=FIVE, pose='yaw=20')
   assert taken.read_bytes() == before
   assert [p.name for p in tmp_path.iterdir()] == ['pose.png']
 

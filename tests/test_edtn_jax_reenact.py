@@ -269,7 +269,7 @@ def test_every_kind_of_moving_picture(tmp_path):
     _first_numbers,
     tmp_path,
     options=options,
-    puppet=puppet,
+    puppets={'puppet': puppet},
   )
   short, whole = 8, count
   assert summary['pictures'] == {

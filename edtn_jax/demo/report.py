@@ -70,6 +70,7 @@ def demo_report(
   evaluation: Mapping[str, Any],
   summary: Mapping[str, Any],
   clip: CodeClip,
+  generated: str,
   predicted: np.ndarray,
   times: Mapping[str, float],
 ) -> pathlib.Path:
@@ -82,6 +83,7 @@ def demo_report(
     evaluation: what `evaluate_run` returned.
     summary: what `reenact_run` returned.
     clip: the driver, with true coefficients.
+    generated: sentence on the generated picture.
     predicted: [T, 17] network output for the driver.
     times: seconds by phase.
 
@@ -99,10 +101,11 @@ def demo_report(
     gif=output / _REENACTMENT / GIF_NAME,
     gif_caption=(
       'From left: the face of a person the network has never seen; the anime '
-      'pose it chose, carried back to the mesh; a character drawn by code in '
+      f'pose it chose, carried back to the mesh; {_characters(summary)} in '
       'that pose; the pose itself.'
     ),
     observations=(
+      generated,
       'The eyelids close together: a blink blinks, one frame after the other.',
       'The person opens the mouth by the jaw, the anime pose by an expression: '
       'the network translates one into the other.',
@@ -152,6 +155,7 @@ def driving_report(
   face: Face,
   driving: str,
   summary: Mapping[str, Any],
+  generated: str,
   times: Mapping[str, float],
 ) -> pathlib.Path:
   """Writes the report of released weights on real codes.
@@ -161,6 +165,7 @@ def driving_report(
     face: head model and adapter.
     driving: where the codes came from.
     summary: what `reenact_run` returned.
+    generated: sentence on the generated picture.
     times: seconds by phase.
 
   Returns:
@@ -173,12 +178,19 @@ def driving_report(
     ),
     gif=output / _REENACTMENT / GIF_NAME,
     gif_caption=f'Meshes: {face.description}.',
-    observations=_driving_observations(face, summary),
+    observations=(generated, *_driving_observations(face, summary)),
     expressions=_expressions(face),
     timeline=_poses(output),
     provenance=_provenance({'driving': driving}, summary, times),
   )
   return write_report(output / REPORT_NAME, data)
+
+
+def _characters(summary: Mapping[str, Any]) -> str:
+  """Panels of the characters, in words."""
+  if 'generated' not in summary:
+    return 'a character'
+  return 'a character as the generator makes it of one picture, and as drawn,'
 
 
 def _driving_observations(face: Face, summary) -> list[str]:
@@ -231,4 +243,7 @@ def _provenance(protocol, summary, times):
     },
     'Evaluation': dict(protocol),
     'Reenactment': dict(summary['options']),
+    'Characters': {
+      key: summary[key] for key in ('generated', 'puppet') if key in summary
+    },
   }

@@ -13,11 +13,11 @@ from absl import logging
 
 from configs import edtn as edtn_config
 from data import files, procedural_codes
-from data.characters.opening import open_character
 from data.codes import CodeClip
 from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.convert.expression_translator import write_converted
+from edtn_jax.demo.generated import Cast, cast
 from edtn_jax.demo.report import demo_report, driving_report
 from edtn_jax.evaluation.run import evaluate_run
 from edtn_jax.reenact_options import ReenactOptions
@@ -39,7 +39,8 @@ def run_demo(
   frames: str = '',
   num_steps: int = 0,
   seed: int = 0,
-  puppet: str = '27',
+  puppet: str = '',
+  generator: str = '',
 ) -> pathlib.Path | None:
   """Runs the whole chain once and writes `report.html`.
 
@@ -55,7 +56,10 @@ def run_demo(
     num_steps: training steps; 0 takes the demo config's.
     seed: of data and training.
     puppet: anime character that is driven, a seed or a file; see
-      `pictures.puppet.CharacterPuppet`.
+      `pictures.puppet.CharacterPuppet`; '' takes one that the generator has
+      never seen.
+    generator: bundle or run that moves a picture of that character as well;
+      '' takes the shipped one.
 
   Returns:
     Path of the report; None if a signal ended training early, in which case
@@ -63,15 +67,15 @@ def run_demo(
 
   Raises:
     ConfigError: if arguments are missing or contradict each other.
-    CharacterError: if the character cannot be used.
+    CharacterError, CheckpointError: if the character or the generator cannot
+      be used.
   """
   _check(driving, weights, pose_adapter, frames)
-  if puppet:
-    # Now, not after training: a file that cannot be used.
-    open_character(puppet)
+  # Now, not after training: a file that cannot be used.
+  driven = cast(puppet, generator)
   output = pathlib.Path(output)
   if driving:
-    return _drive(output, driving, weights, pose_adapter, frames, puppet)
+    return _drive(output, driving, weights, pose_adapter, frames, driven)
   config = edtn_config.get_config('demo')
   config.seed = config.data.procedural_seed = seed
   config.train.num_steps = num_steps or config.train.num_steps
@@ -94,7 +98,7 @@ def run_demo(
       workdir,
       output / 'reenactment',
       options=ReenactOptions(),
-      puppet=puppet,
+      characters=driven.choice(output),
     )
   with _timed(times, 'report'):
     return demo_report(
@@ -104,13 +108,14 @@ def run_demo(
       evaluation=evaluation,
       summary=summary,
       clip=clip,
+      generated=driven.sentence,
       predicted=_translate(workdir, clip),
       times=times,
     )
 
 
 def _drive(
-  output, driving, weights, pose_adapter, frames, puppet
+  output, driving, weights, pose_adapter, frames, driven: Cast
 ) -> pathlib.Path:
   """Released weights on real codes."""
   workdir = output / f'released_{_digest(weights, pose_adapter)}'
@@ -129,12 +134,17 @@ def _drive(
       output / 'reenactment',
       options=ReenactOptions(),
       frames=frames,
-      puppet=puppet,
+      characters=driven.choice(output),
     )
   found = checkpoints.load_checkpoint(workdir)
   face = faces.load_face(found.config.face, found.constants['pose_adapter'])
   return driving_report(
-    output, face=face, driving=driving, summary=summary, times=times
+    output,
+    face=face,
+    driving=driving,
+    summary=summary,
+    generated=driven.sentence,
+    times=times,
   )
 
 

@@ -22,7 +22,8 @@ TITLES = {
   'driving': 'driving mesh',
   'approximate': 'driving mesh (approximate)',
   'predicted': 'anime pose on the mesh',
-  'character': 'anime character',
+  'generated': 'generated picture',
+  'puppet': 'anime character',
   'bars': 'anime pose',
 }
 
@@ -39,7 +40,7 @@ class Storyboard:
     *,
     scene: MeshScene | None = None,
     frame_picture: FramePicture | None = None,
-    with_character: bool = False,
+    characters: collections.abc.Sequence[str] = (),
     size: int = 240,
   ):
     """Makes the panels.
@@ -49,7 +50,8 @@ class Storyboard:
         must have the side `size`.
       frame_picture: gives the driving frame of a frame name; left out when
         None.
-      with_character: whether there is a panel for the driven character.
+      characters: names, of `TITLES`, of the driven characters that have a
+        panel.
       size: height of the panels, pixels.
     """
     self._scene = scene
@@ -60,8 +62,7 @@ class Storyboard:
     if scene:
       driving = 'approximate' if scene.is_approximate else 'driving'
       shown += [driving, 'predicted']
-    shown += ['character'] if with_character else []
-    self.titles = [TITLES[name] for name in [*shown, 'bars']]
+    self.titles = [TITLES[name] for name in [*shown, *characters, 'bars']]
 
   def draw(
     self,
@@ -70,7 +71,9 @@ class Storyboard:
     jaw_pose: np.ndarray,
     global_pose: np.ndarray,
     poses: np.ndarray,
-    characters: collections.abc.Sequence[panels.Picture] = (),
+    characters: collections.abc.Sequence[
+      collections.abc.Sequence[panels.Picture]
+    ] = (),
   ) -> list[Image.Image]:
     """Draws some frames.
 
@@ -80,7 +83,7 @@ class Storyboard:
       jaw_pose: [T, 3] float, axis-angle radians.
       global_pose: [T, 3] float, axis-angle radians.
       poses: [T, 20] float, pose vectors.
-      characters: T square pictures of the driven character, if it has a panel.
+      characters: of each character T square pictures.
 
     Returns:
       T RGB pictures of one size.
@@ -94,8 +97,10 @@ class Storyboard:
         self._scene.driving(expression, jaw_pose, global_pose),
         self._scene.predicted(poses[:, :count], poses[:, count:]),
       ]
-    if len(characters):
-      columns.append([character_panel(p, self._size) for p in characters])
+    columns += [
+      [character_panel(picture, self._size) for picture in pictures]
+      for pictures in characters
+    ]
     columns.append([self._bars(pose) for pose in poses])
     return [
       panels.side_by_side(pictures, self.titles)

@@ -1,0 +1,99 @@
+"""The generator's part in the demo: it moves a picture of a character."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+from absl import logging
+from PIL import Image
+
+from data import files
+from data.characters.opening import open_character
+from edtn_jax.animation import generator as generator_lib
+from edtn_jax.animation.puppet import CharacterChoice
+
+SOURCE_NAME = 'source.png'
+# Side of the picture that the generator is given, pixels.
+_SOURCE_SIZE = 512
+# Character of a demo without a generator.
+_CHARACTER = '27'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cast:
+  """Who is driven.
+
+  Attributes:
+    character: seed or file; drawn in every pose, which is the truth.
+    generator: path of the generator, '' for the shipped one, None for none.
+    sentence: for the report.
+  """
+
+  character: str
+  generator: str | None
+  sentence: str
+
+  def choice(self, output: pathlib.Path) -> CharacterChoice:
+    """Draws the source picture into `output` and says what to drive."""
+    if self.generator is None:
+      return CharacterChoice(puppet=self.character)
+    picture = open_character(self.character, _SOURCE_SIZE).neutral()
+    path = output / SOURCE_NAME
+    output.mkdir(parents=True, exist_ok=True)
+    with files.atomic_writer(path) as file:
+      Image.fromarray(picture).save(file, 'PNG')
+    return CharacterChoice(
+      puppet=self.character,
+      source=str(path),
+      generator=self.generator,
+      # As the truth beside it is framed.
+      crop=f'0,0,{_SOURCE_SIZE}',
+    )
+
+
+def cast(puppet: str, generator: str) -> Cast:
+  """Chooses a character; before any work, so that what cannot be is told.
+
+  Args:
+    puppet: seed or file, or '' for a character that the generator has never
+      seen.
+    generator: bundle or run, or '' for the shipped one.
+
+  Returns:
+    The cast; without a generator if none is named and none is shipped.
+
+  Raises:
+    CharacterError, CheckpointError: if one of them cannot be used.
+  """
+  if not generator and not generator_lib.has_shipped_generator():
+    sentence = (
+      'No generator comes with this installation, so no picture is generated; '
+      'name one with --generator.'
+    )
+    logging.warning('%s', sentence)
+    found = Cast(puppet or _CHARACTER, None, sentence)
+  else:
+    opened = generator_lib.load_generator(generator or None)
+    name = puppet or str(generator_lib.unseen_character(opened.config))
+    found = Cast(name, generator, _sentence(opened, name))
+  open_character(found.character)
+  return found
+
+
+def _sentence(generator: generator_lib.AnimeGenerator, name: str) -> str:
+  seen = False
+  if name.isdecimal():
+    seen = generator_lib.has_seen(generator.config, int(name))
+  known = {
+    True: 'one of those it was trained on',
+    False: 'whom it has never seen',
+    None: 'who may be among those it was trained on',
+  }[seen]
+  step = generator.description['generator_step']
+  return (
+    f'The generated picture is made by a network (step {step}, '
+    f'{generator.size}x{generator.size}) from one picture of a character, '
+    f'{known}, and the pose; beside it the renderer draws the same character '
+    'in the same pose, which is the truth.'
+  )
