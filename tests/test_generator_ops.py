@@ -111,7 +111,14 @@ def direct_transposed(x, kernel, stride, padding, output_padding):
 
 @pytest.mark.parametrize(
   ('size', 'stride', 'padding', 'output_padding'),
-  [(3, 2, 1, 1), (4, 2, 1, 0), (3, 1, 1, 0), (2, 2, 0, 0), (5, 3, 1, 2)],
+  [
+    (3, 2, 1, 1),
+    (4, 2, 1, 0),
+    (3, 1, 1, 0),
+    (2, 2, 0, 0),
+    (5, 3, 1, 2),
+    (2, 3, 0, 0),
+  ],
 )
 def test_transposed_convolution_stamps_its_kernel(
   size, stride, padding, output_padding
