@@ -1,6 +1,7 @@
 """The demo: from nothing to a report, and real codes to golden numbers."""
 
 import base64
+import json
 import re
 
 import numpy as np
@@ -10,11 +11,13 @@ from PIL import Image
 from data.pose_vector import POSE_NAMES
 from edtn_jax.config import ConfigError
 from edtn_jax.demo import run_demo
+from tests import generator_runs
 
 
 @pytest.mark.slow
 def test_from_nothing_to_a_report(tmp_path):
-  report = run_demo(tmp_path / 'out', num_steps=30)
+  run = str(generator_runs.write_run(tmp_path / 'generator'))
+  report = run_demo(tmp_path / 'out', num_steps=30, generator=run)
   page = report.read_text()
   gif = base64.b64decode(
     re.search(r'data:image/gif;base64,([^"]+)', page).group(1)
@@ -23,12 +26,17 @@ def test_from_nothing_to_a_report(tmp_path):
   assert gif == stored.read_bytes()
   with Image.open(stored) as picture:
     assert picture.n_frames == 120
+    # Two meshes, generated picture, drawn truth, bars.
+    assert picture.width == 5 * 248 + 8
+  assert f'step {generator_runs.STEP}' in page
+  summary = (tmp_path / 'out' / 'reenactment' / 'summary.json').read_text()
+  assert json.loads(summary)['generated']['source'].endswith('source.png')
   assert 'coefficient error' in page
   with np.load(tmp_path / 'out' / 'reenactment' / 'pose_vectors.npz') as poses:
     assert poses['pose_vector'].shape == (300, 20)
     assert tuple(poses['columns'].tolist()) == POSE_NAMES
   # Again: nothing is trained, the same report comes out.
-  again = run_demo(tmp_path / 'out', num_steps=30)
+  again = run_demo(tmp_path / 'out', num_steps=30, generator=run)
   assert again == report
 
 
