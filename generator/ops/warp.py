@@ -4,6 +4,22 @@ A position is in pixels (0 is the centre of the first pixel) or normalised to
 [-1, 1]. `align_corners` says what -1 and 1 are: the centres of the outermost
 pixels (True) or their outer edges (False). Mixing the two moves the picture,
 which is why every function asks.
+
+A sample is four gathers from flattened pixels, blended in float32, with JAX's
+own gradient. `python -m launch.benchmark --only=warp` compares forms; time of
+one CPU core in ms, forward / gradient of the positions / of both:
+
+| batch x size        | four gathers     | one of 4 C channels | products      |
+| ------------------- | ---------------- | ------------------- | ------------- |
+| 1 x  64 x  64 x 64  | 0.1 / 2.8 / 3.8  | 0.4 / 5.0 / 6.3     | 69/156/249    |
+| 8 x  64 x  64 x 64  | 0.5 / 33 / 89    | 40 / 81 / 117       | 607/1249/1959 |
+| 1 x 128 x 128 x 32  | 0.3 / 6.4 / 9.5  | 1.2 / 13 / 17       | 421/839/1356  |
+| 8 x 128 x 128 x 32  | 2.4 / 66 / 167   | 81 / 168 / 258      | -             |
+| 1 x 256 x 256 x  3  | 0.9 / 9.6 / 13   | 0.7 / 15 / 16       | -             |
+| 8 x 256 x 256 x  3  | 7.4 / 47 / 107   | 29 / 93 / 115       | -             |
+
+Gradients written by hand (gathering again instead of keeping the neighbours,
+or one scatter for all four) differed by less than two equal runs.
 """
 
 from __future__ import annotations
