@@ -118,8 +118,8 @@ def test_wrong_input_is_refused():
   apply = functools.partial(
     jax.eval_shape, JointGenerator(TINY).init, jax.random.key(0)
   )
-  with pytest.raises(ValueError, match='multiples of 32'):
-    apply(np.zeros((1, 32, 40, 3)), np.zeros((1, 70)))
+  with pytest.raises(ValueError, match='multiples of 8'):
+    apply(np.zeros((1, 32, 44, 3)), np.zeros((1, 70)))
   with pytest.raises(ValueError, match=r'\[B, 70\]'):
     apply(np.zeros((1, 32, 32, 3)), np.zeros((1, 20)))
   with pytest.raises(ValueError, match="domain 'manga'"):

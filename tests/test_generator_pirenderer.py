@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -140,6 +141,22 @@ def test_bfloat16_is_close(tiny_params, tiny_out):
   assert {x.dtype for x in out.values()} == {jnp.dtype('float32')}
   difference = np.abs(out['flow'] - tiny_out['flow'])
   assert 0 < difference.mean() < 0.1 * np.std(tiny_out['flow'])
+
+
+def test_exports_with_any_batch_for_every_platform(tiny_params, tiny_out):
+  (batch,) = jax.export.symbolic_shape('b')
+  model = FaceGenerator(TINY)
+  exported = jax.export.export(
+    jax.jit(
+      lambda image, pose: model.apply({'params': tiny_params}, image, pose)
+    ),
+    platforms=['cpu', 'cuda', 'tpu'],
+  )(
+    jax.ShapeDtypeStruct((batch, 16, 16, 3), jnp.float32),
+    jax.ShapeDtypeStruct((batch, 20), jnp.float32),
+  )
+  for name, value in exported.call(*inputs()).items():
+    np.testing.assert_allclose(value, tiny_out[name], atol=2e-5)
 
 
 def test_mapping_by_hand():

@@ -175,7 +175,9 @@ def sample_pixels(
   """
   if padding not in PADDINGS:
     raise ValueError(f'padding {padding!r} must be one of {PADDINGS}')
-  if position.ndim != 4 or image.ndim != 4 or len(position) != len(image):
+  if (
+    position.ndim != 4 or image.ndim != 4 or position.shape[0] != image.shape[0]
+  ):
     raise ValueError(
       f'image {image.shape} and positions {position.shape} must be '
       '[B, H, W, C] and [B, h, w, 2] with the same B'
