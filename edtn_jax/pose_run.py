@@ -18,6 +18,7 @@ from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures import panels, style
 from edtn_jax.pictures.puppet import Puppet
 from edtn_jax.pictures.storyboard import character_panel
+from edtn_jax.reenact_summary import ProgressLine
 
 SWEEP = 'sweep'
 SWEEP_STEPS = 5
@@ -106,7 +107,11 @@ def sweep_sheet(puppet: Puppet) -> Image.Image:
       pose[i] = value
       poses.append(pose)
       labels.append(f'{number.name.replace("_", " ")} {value:g}')
-  pictures = [character_panel(p, _SHEET_SIZE) for p in puppet(np.stack(poses))]
+  progress = ProgressLine(len(poses))
+  pictures = []
+  for picture in puppet(np.stack(poses)):
+    pictures.append(character_panel(picture, _SHEET_SIZE))
+    progress.add(1)
   colors = [
     style.GROUP_COLORS[number.group]
     for number in pose_vector.POSE_NUMBERS

@@ -86,14 +86,13 @@ def _sentence(generator: generator_lib.AnimeGenerator, name: str) -> str:
   if name.isdecimal():
     seen = generator_lib.has_seen(generator.config, int(name))
   known = {
-    True: 'one of those it was trained on',
-    False: 'whom it has never seen',
-    None: 'who may be among those it was trained on',
+    True: 'that it was trained on',
+    False: 'that it has never seen',
+    None: 'that may be among those it was trained on',
   }[seen]
   step = generator.description['generator_step']
   return (
-    f'The generated picture is made by a network (step {step}, '
-    f'{generator.size}x{generator.size}) from one picture of a character, '
-    f'{known}, and the pose; beside it the renderer draws the same character '
-    'in the same pose, which is the truth.'
+    f'Generated: a network (step {step}, {generator.size}x{generator.size}) '
+    f'moves one picture of a character {known}. Beside it the renderer draws '
+    'the same character in the same pose: the truth.'
   )

@@ -141,6 +141,11 @@ def demo_report(
         'edtn reenact --puppet=8 --pose=sweep --output=out',
       ),
       (
+        'Drive a picture of your own, by a generator',
+        f'edtn reenact --driving={output}/driver.npz --workdir={workdir} '
+        '--source=PICTURE.png --output=out',
+      ),
+      (
         'Use real DECA codes with the released weights',
         'edtn demo --driving=DIR --weights=EDTN.pt --pose_adapter=MATRIX.npy',
       ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -16,6 +16,7 @@ from edtn_jax.animation.generator import AnimeGenerator
 from edtn_jax.animation.network import build_generator
 from edtn_jax.export import program as program_lib
 from edtn_jax.export.origin import origin
+from generator.pirenderer.face_generator import FaceGenerator
 
 PROGRAM_NAME = 'generator.stablehlo'
 # Largest difference between the exported program and the network: one half of
@@ -54,30 +55,25 @@ def export_generator(
   """
   bundles.check_output(output, dtype)
   size = AnimeGenerator(found).size
-  stored = dataclasses.replace(
-    found,
-    params=jax.tree.map(
-      lambda x: np.asarray(x).astype(dtype).astype(np.float32), found.params
-    ),
+  params = found.params['model']
+  stored = jax.tree.map(
+    lambda x: np.asarray(x).astype(dtype).astype(np.float32), params
   )
-  network, examples = _network(stored), _examples(size)
-  shapes = [array.shape[1:] for array in examples]
-  entries = {
-    **origin(found),
-    'image_size': size,
-    'rounding_error': 0.0,
-  }
+  model, examples = build_generator(found.config.model), _examples(size)
+  network = functools.partial(_draw, model, stored)
+  entries = {**origin(found), 'image_size': size, 'rounding_error': 0.0}
   if dtype != 'float32':
     entries['rounding_error'] = _rounding_error(
-      _network(found), network, examples
+      functools.partial(_draw, model, params), network, examples
     )
   programs = {}
   if program:
-    blob = program_lib.make_program(network, shapes)
+    shapes = [array.shape[1:] for array in examples]
+    blob = program_lib.make_program(_any_batch(network), shapes)
     programs[PROGRAM_NAME] = blob
     entries |= {
       'max_abs_error': program_lib.check_program(
-        blob, jax.jit(network), examples, TOLERANCE
+        blob, network, examples, TOLERANCE
       ),
       'platforms': program_lib.PLATFORMS,
     }
@@ -86,16 +82,14 @@ def export_generator(
   )
 
 
-def _network(found: checkpoints.Checkpoint) -> program_lib.Network:
-  model = build_generator(found.config.model)
-  params = jax.tree.map(jnp.asarray, found.params['model'])
+@functools.partial(jax.jit, static_argnums=0)
+def _draw(model: FaceGenerator, params, images, poses) -> jax.Array:
+  return model.apply({'params': params}, images, poses)['image']
 
-  def one(image, pose):
-    out = model.apply({'params': params}, image[None], pose[None])
-    return out['image'][0]
 
-  # The batch is vmap's, so that the program may leave its size open.
-  return jax.vmap(one)
+def _any_batch(network: program_lib.Network) -> program_lib.Network:
+  """The batch becomes vmap's, so that a program may leave its size open."""
+  return jax.vmap(lambda image, pose: network(image[None], pose[None])[0])
 
 
 def _rounding_error(
@@ -103,7 +97,7 @@ def _rounding_error(
   stored: program_lib.Network,
   examples: list[np.ndarray],
 ) -> float:
-  pictures = [jax.jit(f)(*examples) for f in (network, stored)]
+  pictures = [f(*examples) for f in (network, stored)]
   error = float(jnp.abs(pictures[0] - pictures[1]).mean())
   # Written so that a NaN fails as well.
   if not error <= ROUNDING_TOLERANCE:
