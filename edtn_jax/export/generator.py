@@ -69,7 +69,7 @@ def export_generator(
   programs = {}
   if program:
     shapes = [array.shape[1:] for array in examples]
-    blob = program_lib.make_program(_any_batch(network), shapes)
+    blob = program_lib.make_program(network, shapes)
     programs[PROGRAM_NAME] = blob
     entries |= {
       'max_abs_error': program_lib.check_program(
@@ -85,11 +85,6 @@ def export_generator(
 @functools.partial(jax.jit, static_argnums=0)
 def _draw(model: FaceGenerator, params, images, poses) -> jax.Array:
   return model.apply({'params': params}, images, poses)['image']
-
-
-def _any_batch(network: program_lib.Network) -> program_lib.Network:
-  """The batch becomes vmap's, so that a program may leave its size open."""
-  return jax.vmap(lambda image, pose: network(image[None], pose[None])[0])
 
 
 def _rounding_error(
