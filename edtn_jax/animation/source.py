@@ -154,6 +154,8 @@ def _decode(path: str | os.PathLike, content: bytes) -> Image.Image:
       frames = getattr(image, 'n_frames', 1)
       image.load()
       upright = ImageOps.exif_transpose(image)
+      mode = 'RGBA' if upright.has_transparency_data else 'RGB'
+      upright = upright.convert(mode)
   except UnidentifiedImageError as error:
     raise SourceError(
       f'{path}: is no picture that can be read; give a PNG, WebP or JPEG file'
@@ -162,14 +164,14 @@ def _decode(path: str | os.PathLike, content: bytes) -> Image.Image:
     raise SourceError(f'{path}: {_too_large()}') from error
   except SourceError:
     raise
-  # What Pillow's decoders raise on damaged files.
-  except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
+  # Pillow's decoders raise whatever damaged bytes lead them to.
+  except Exception as error:
     raise SourceError(
       f'{path}: the picture is damaged ({error}); save it anew'
     ) from error
   if frames > 1:
     logging.warning('%s: has %d frames; the first is animated', path, frames)
-  return upright.convert('RGBA' if upright.has_transparency_data else 'RGB')
+  return upright
 
 
 def _check_kind(path: str | os.PathLike, image: Image.Image) -> None:
