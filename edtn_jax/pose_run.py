@@ -91,14 +91,18 @@ def _problem(
   return Problem('pose', part, rule, f'Write {name}=1, for example.')
 
 
-def sweep_sheet(puppet: Puppet) -> Image.Image:
-  """One row a pose number, from its lowest to its highest value.
+def sweep_sheet(
+  puppet: Puppet, *, size: int = _SHEET_SIZE, numbers_a_row: int = 1
+) -> Image.Image:
+  """Every pose number from its lowest to its highest value.
 
   Args:
     puppet: draws the character.
+    size: side of each picture, pixels.
+    numbers_a_row: pose numbers beside each other.
 
   Returns:
-    The sheet: 20 rows of `SWEEP_STEPS` pictures with names and values.
+    The sheet: `SWEEP_STEPS` pictures a number, with names and values.
   """
   poses, labels = [], []
   for i, number in enumerate(pose_vector.POSE_NUMBERS):
@@ -110,15 +114,16 @@ def sweep_sheet(puppet: Puppet) -> Image.Image:
   progress = ProgressLine(len(poses))
   pictures = []
   for picture in puppet(np.stack(poses)):
-    pictures.append(character_panel(picture, _SHEET_SIZE))
+    pictures.append(character_panel(picture, size))
     progress.add(1)
   colors = [
     style.GROUP_COLORS[number.group]
     for number in pose_vector.POSE_NUMBERS
     for _ in range(SWEEP_STEPS)
   ]
+  columns = SWEEP_STEPS * numbers_a_row
   return panels.contact_sheet(
-    pictures, labels, columns=SWEEP_STEPS, label_colors=colors
+    pictures, labels, columns=columns, label_colors=colors
   )
 
 

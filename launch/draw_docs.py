@@ -1,8 +1,8 @@
-"""Draws the sheet of characters in the README.
+"""Draws the characters in the README.
 
     python -m launch.draw_docs
 
-writes docs/characters.png.
+writes docs/characters.png and docs/sweep.png.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from absl import app, flags
 from PIL import Image
 
 from data.characters import Character, style_of
+from edtn_jax.pictures.puppet import CharacterPuppet
+from edtn_jax.pose_run import sweep_sheet
 
-_OUTPUT = flags.DEFINE_string('output', 'docs/characters.png', 'file to write')
+_OUTPUT = flags.DEFINE_string('output', 'docs', 'folder to write into')
+_SWEPT = flags.DEFINE_string('swept', '40', 'character in every expression')
 _SEEDS = flags.DEFINE_list(
   'seeds',
   '5,9,2,28,6,30,32,16,45,10,22,55,34,1,54,23,61,48,11,43,63,3,40,58',
@@ -44,11 +47,17 @@ def character_sheet(seeds: list[int], columns: int, size: int) -> Image.Image:
 
 
 def main(argv: list[str]) -> None:
-  """Writes the sheet."""
+  """Writes the sheets."""
   del argv
   seeds = [int(seed) for seed in _SEEDS.value]
+  folder = pathlib.Path(_OUTPUT.value)
   sheet = character_sheet(seeds, _COLUMNS.value, _SIZE.value)
-  sheet.save(pathlib.Path(_OUTPUT.value), optimize=True)
+  sheet.save(folder / 'characters.png', optimize=True)
+  swept = CharacterPuppet(_SWEPT.value, 256)
+  sheet = sweep_sheet(swept, size=112, numbers_a_row=2)
+  # 255 colours are enough for one drawing, in a third of the bytes.
+  few = sheet.quantize(255, dither=Image.Dither.NONE)
+  few.save(folder / 'sweep.png', optimize=True)
 
 
 if __name__ == '__main__':

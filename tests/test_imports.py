@@ -27,6 +27,8 @@ FORBIDDEN_ROOMS = {
   'pictures': {'training'},
   'signal': {'training'},
   'export': {'training'},
+  'animation': {'tasks', 'training', 'evaluation'},
+  'bundles': {'tasks', 'training', 'evaluation'},
   'reenact': {'training'},
   'reenact_run': {'training'},
 }
