@@ -66,6 +66,7 @@ class AnimeGeneratorTask(Task):
     weights: of the loss terms, and where stage 2 begins.
     jitter: strength of the colour jitter.
     init_kind: see `configs/anime_generator.py`.
+    fixed_stage: the stage of `losses`; None where the step decides.
   """
 
   model: FaceGenerator
@@ -74,6 +75,7 @@ class AnimeGeneratorTask(Task):
   weights: StageWeights
   jitter: float
   init_kind: str
+  fixed_stage: int | None = None
 
   best_metric = 'l1_parts'
 
@@ -95,46 +97,46 @@ class AnimeGeneratorTask(Task):
       params = scale_by_inputs(params)
     return {'model': params}
 
-  def stage(self, step: Any) -> Any:
+  def stage(self, step: int) -> int:
     """0 while only the warp is trained, then 1."""
-    return (step >= self.weights.edit_from_step) * 1
+    return int(step >= self.weights.edit_from_step)
+
+  def at_stage(self, stage: int) -> AnimeGeneratorTask:
+    """The task with the losses of one stage."""
+    return dataclasses.replace(self, fixed_stage=stage)
 
   def losses(self, group, params, constants, batch, rng, step):
     """Mean over both directions of the stage's weighted terms."""
     del group
+    stage = self.stage(step) if self.fixed_stage is None else self.fixed_stage
     batch = both_directions(jitter_pair(batch, rng, self.jitter))
-    target = self.objective.prepare(
-      constants['objective'], batch['driving_image'], batch['part_boxes']
-    )
-
-    def of_stage(edit):
-      return lambda p: self._stage_loss(p, constants, batch, target, edit)
-
-    if self.weights.edit_from_step <= 0:
-      return of_stage(True)(params)
-    # Two branches of one program: the state stays where it is.
-    return jax.lax.switch(
-      self.stage(step), [of_stage(False), of_stage(True)], params
-    )
-
-  def _stage_loss(self, params, constants, batch, target, edit):
-    weights, constants = self.weights, constants['objective']
-    out = self._generate(params, batch, edit=edit)
-    warped = self.objective.warped(constants, out['warped_image'], target)
-    terms = {'warped': warped, 'image': jnp.zeros_like(warped)}
-    if edit:
-      terms['image'] = self.objective.image(constants, out['image'], target)
-    flow_weight = weights.flow_editing if edit else weights.flow
-    if 'flow' in batch:
-      terms['flow'] = distances.flow_distance(
-        out['flow'], batch['flow'], batch['flow_mask']
-      )
+    terms = self._terms(params, constants['objective'], batch, edit=stage > 0)
     terms = {k: _masked_mean(v, batch['_mask']) for k, v in terms.items()}
-    loss = weights.warped * terms['warped'] + weights.image * terms['image']
+    weights = self.weights
+    loss = weights.warped * terms['warped']
+    if stage:
+      loss += weights.image * terms['image']
+    flow_weight = weights.flow_editing if stage else weights.flow
     if flow_weight:
       # Of one direction in two the flow is known.
       loss += flow_weight * 2 * terms['flow']
     return loss, terms
+
+  def _terms(self, params, constants, batch, *, edit):
+    """Terms of every sample, [B]."""
+    target = self.objective.prepare(
+      constants, batch['driving_image'], batch['part_boxes']
+    )
+    out = self._generate(params, batch, edit=edit)
+    warped = out['warped_image']
+    terms = {'warped': self.objective.warped(constants, warped, target)}
+    if edit:
+      terms['image'] = self.objective.image(constants, out['image'], target)
+    if 'flow' in batch:
+      terms['flow'] = distances.flow_distance(
+        out['flow'], batch['flow'], batch['flow_mask']
+      )
+    return terms
 
   def predict(self, params, constants, batch):
     """Source pictures in the driving poses.

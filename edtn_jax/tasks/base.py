@@ -60,18 +60,20 @@ class Task(abc.ABC):
     del constants
     return batch
 
-  def stage(self, step: Any) -> Any:
-    """Stage of the training that a step belongs to, counted from 0.
-
-    Args:
-      step: int, or an int32 scalar inside a jitted function.
-
-    Returns:
-      The same kind. `losses` may choose between stages by one `lax.cond` or
-      `lax.switch` over it; the loop then knows what a step costs.
-    """
+  def stage(self, step: int) -> int:
+    """Stage of the training that a step belongs to, counted from 0."""
     del step
     return 0
+
+  def at_stage(self, stage: int) -> Task:
+    """The task whose `losses` are those of one stage.
+
+    The loop compiles a step for each stage. A branch inside one step would
+    do on a GPU; on a CPU, XLA computes convolutions in branches and loops ten
+    times slower than outside.
+    """
+    del stage
+    return self
 
   @abc.abstractmethod
   def losses(
@@ -91,7 +93,7 @@ class Task(abc.ABC):
       constants: see `constants`.
       batch: nested dict of arrays with `_mask` [B] float32.
       rng: key of this step.
-      step: int32 scalar; stages are a pure function of it.
+      step: int32 scalar; see `at_stage` for what depends on the stage.
 
     Returns:
       The scalar loss and a dict of scalars to log.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -39,20 +39,17 @@ def peak_flops(device_kind: str) -> float | None:
   return PEAK_FLOPS[max(fitting, key=len)] if fitting else None
 
 
-def count_flops(
-  function: Callable[..., Any], *args: Any, branch: int = 0
-) -> float:
+def count_flops(function: Callable[..., Any], *args: Any) -> float:
   """Operations of all matrix products and convolutions of a call.
 
   Counted from the traced program, so that the number is the same on every
-  device; what is computed again to save memory counts again. Everything else
+  device; what is computed again to save memory counts again, and of branches
+  the one with most operations. Everything else
   (norms, activations, sampling) is left out: a few percent.
 
   Args:
     function: what is called.
     *args: its arguments; arrays or `jax.ShapeDtypeStruct`.
-    branch: which branch every `lax.cond` and `lax.switch` takes; the last
-      one where there are fewer.
 
   Returns:
     Operations; a multiplication and an addition are two.
@@ -61,10 +58,10 @@ def count_flops(
     >>> count_flops(jnp.dot, np.zeros((2, 3)), np.zeros((3, 4)))
     48.0
   """
-  return program_flops(jax.make_jaxpr(function)(*args).jaxpr, branch)
+  return program_flops(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def program_flops(jaxpr: core.Jaxpr, branch: int = 0) -> float:
+def program_flops(jaxpr: core.Jaxpr) -> float:
   """`count_flops` of what is traced already, e.g. `jit(f).trace(x).jaxpr`."""
   total = 0.0
   for equation in jaxpr.eqns:
@@ -74,12 +71,10 @@ def program_flops(jaxpr: core.Jaxpr, branch: int = 0) -> float:
     elif name == 'conv_general_dilated':
       total += _convolution_flops(equation)
     elif name == 'cond':
-      branches = params['branches']
-      chosen = branches[min(branch, len(branches) - 1)]
-      total += program_flops(chosen.jaxpr, branch)
+      total += max(program_flops(b.jaxpr) for b in params['branches'])
     else:
       times = params['length'] if name == 'scan' else 1
-      inner = (program_flops(j, branch) for j in _inner_programs(params))
+      inner = (program_flops(j) for j in _inner_programs(params))
       total += times * sum(inner)
   return total
 
@@ -146,6 +141,9 @@ class MeasuredStep:
   Args:
     function: of `jax.jit`.
     inputs: its arguments; the compiled function takes such arguments only.
+
+  Attributes:
+    flops: operations of a call, see `count_flops`.
   """
 
   def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...]):
@@ -153,25 +151,16 @@ class MeasuredStep:
     traced = function.trace(*inputs)
     self._compiled = traced.lower().compile()
     self._seconds = time.perf_counter() - began
-    self._jaxpr = traced.jaxpr.jaxpr
-    self._flops: dict[int, float] = {}
+    self.flops = program_flops(traced.jaxpr.jaxpr)
 
   def __call__(self, *inputs: Any) -> Any:
     """Calls the compiled function."""
     return self._compiled(*inputs)
 
-  def flops(self, stage: int = 0) -> float:
-    """Operations of a call that takes the branches of a stage."""
-    if stage not in self._flops:
-      self._flops[stage] = program_flops(self._jaxpr, stage)
-    return self._flops[stage]
-
-  def describe(self, stages: Iterable[int] = (0,)) -> str:
-    """One line: operations of every stage, memory, time to compile."""
-    flops = ', then '.join(
-      format_flops(self.flops(stage)) for stage in dict.fromkeys(stages)
-    )
+  def describe(self) -> str:
+    """One line: operations, memory, time to compile."""
     memory = _memory_text(self._compiled.memory_analysis())
+    flops = format_flops(self.flops)
     return f'{flops}; {memory}; compiled in {self._seconds:.1f} s'
 
 

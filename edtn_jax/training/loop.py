@@ -154,15 +154,15 @@ class _Run:
       workdir, best_metric=self.task.best_metric
     )
     self.state = given or self._restore(self.manager, own[-1])
-    self.step_fn = make_train_step(
-      self.task,
+    self._make_step = lambda task: make_train_step(
+      task,
       self.data,
       optimizer,
       mesh,
       config.train.ema_decay,
       config.train.get('accumulation', 1),
     )
-    self._flops = lambda stage: 0.0  # known when the step is compiled
+    self._steps: dict[int, cost.MeasuredStep] = {}  # by stage
     start = int(self.state.step)
     if start > self.num_steps:
       raise ConfigError(
@@ -212,14 +212,14 @@ class _Run:
       contextlib.closing(self.data.batches(step))
     )
     pending = collections.deque()
-    preempted, step_fn = False, None
+    preempted = False
     while step < self.num_steps and not preempted:
       self._profile(step)
       began = time.perf_counter()
       batch = devices.shard_batch(next(batches), self.mesh)
       self.progress.waited(time.perf_counter() - began)
       inputs = (self.constants, self.data.resident, batch, np.int32(step))
-      step_fn = step_fn or self._compile(self.state, *inputs)
+      step_fn = self._step_fn(self.task.stage(step), inputs)
       self.state, scalars = step_fn(self.state, *inputs)
       step += 1
       pending.append((step, scalars))
@@ -243,17 +243,19 @@ class _Run:
       task=self.task,
     )
 
-  def _compile(self, *inputs: Any) -> cost.MeasuredStep:
-    step_fn = cost.MeasuredStep(self.step_fn, inputs)
-    ends = (int(self.state.step), self.num_steps - 1)
-    logging.info(
-      'A step of %d examples: %s',
-      self.batch_size,
-      step_fn.describe(int(self.task.stage(step)) for step in ends),
-    )
-    self._flops = step_fn.flops
-    self.progress.restart()  # Compiling is no part of the rate.
-    return step_fn
+  def _step_fn(self, stage: int, inputs: tuple[Any, ...]) -> cost.MeasuredStep:
+    """The compiled step of a stage; logs what it will cost."""
+    if stage not in self._steps:
+      step_fn = self._make_step(self.task.at_stage(stage))
+      self._steps[stage] = cost.MeasuredStep(step_fn, (self.state, *inputs))
+      logging.info(
+        'A step of %d examples in stage %d: %s',
+        self.batch_size,
+        stage,
+        self._steps[stage].describe(),
+      )
+      self.progress.restart()  # Compiling is no part of the rate.
+    return self._steps[stage]
 
   def _write_result(self, step: int) -> None:
     if not self.metrics:  # nothing was left to do
@@ -306,7 +308,7 @@ class _Run:
         '--config.optimizer.clip_norm=1, or look for bad values in the data; '
         'the same command continues from the saved state.'
       )
-    self.progress.add(values, self._flops(int(self.task.stage(step - 1))))
+    self.progress.add(values, self._steps[self.task.stage(step - 1)].flops)
 
   def _evaluate(self, step: int, *, pictures: bool) -> None:
     state = self.state
