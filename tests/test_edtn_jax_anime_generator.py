@@ -133,6 +133,11 @@ def test_the_true_flow_has_little_error(task, batch):
   assert error(warped) < 0.8 * error(source) < 0.8 * error(back)
 
 
+def test_a_step_without_a_stage_is_refused(task, params, batch):
+  with pytest.raises(ValueError, match=r'task\.at_stage'):
+    jax.jit(lambda step: loss_of(task, params, batch, step)[0])(0)
+
+
 @pytest.mark.slow
 def test_one_batch_is_learnt(task, params, batch):
   optimizer = optax.adam(3e-3)
@@ -271,7 +276,11 @@ def test_one_device_equals_eight(tmp_path, accumulation):
     **{
       'train.batch_size': 16,
       'train.num_steps': 3,
-      'loss.edit_from_step': 1,
+      'loss.edit_from_step': 0,  # one stage to compile, the larger one
+      # Adam makes full steps of gradients that are nothing but rounding, as
+      # those of a bias before a norm are.
+      'optimizer.name': 'sgd',
+      'optimizer.learning_rate': 0.05,
       'data.color_jitter': 0.1 if accumulation == 1 else 0.0,
     }
   )
@@ -281,8 +290,8 @@ def test_one_device_equals_eight(tmp_path, accumulation):
   for a, b in zip(
     leaves(one.state.params), leaves(eight.state.params), strict=True
   ):
-    np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4)
-  assert eight.metrics['l1'] == pytest.approx(one.metrics['l1'], rel=1e-2)
+    np.testing.assert_allclose(a, b, rtol=1e-2, atol=5e-5)
+  assert eight.metrics['l1'] == pytest.approx(one.metrics['l1'], rel=1e-3)
 
 
 @pytest.mark.slow

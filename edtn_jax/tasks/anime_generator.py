@@ -108,7 +108,7 @@ class AnimeGeneratorTask(Task):
   def losses(self, group, params, constants, batch, rng, step):
     """Mean over both directions of the stage's weighted terms."""
     del group
-    stage = self.stage(step) if self.fixed_stage is None else self.fixed_stage
+    stage = self._stage_of(step)
     batch = both_directions(jitter_pair(batch, rng, self.jitter))
     terms = self._terms(params, constants['objective'], batch, edit=stage > 0)
     terms = {k: _masked_mean(v, batch['_mask']) for k, v in terms.items()}
@@ -121,6 +121,16 @@ class AnimeGeneratorTask(Task):
       # Of one direction in two the flow is known.
       loss += flow_weight * 2 * terms['flow']
     return loss, terms
+
+  def _stage_of(self, step: Any) -> int:
+    if self.fixed_stage is not None:
+      return self.fixed_stage
+    if isinstance(step, jax.core.Tracer):
+      raise ValueError(
+        'inside a jitted step the stage must be fixed: use task.at_stage('
+        'task.stage(step))'
+      )
+    return self.stage(step)
 
   def _terms(self, params, constants, batch, *, edit):
     """Terms of every sample, [B]."""
