@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from data.pose_vector import NUM_POSE, POSE_NUMBERS
+from edtn_jax.animation.network import build_generator, network_config
 from edtn_jax.config import Checker
 from edtn_jax.evaluation.metrics import Means, picture_values
 from edtn_jax.losses import pictures as distances
@@ -27,7 +28,7 @@ from edtn_jax.tasks.anime_generator_objectives import (
 )
 from edtn_jax.tasks.anime_generator_pictures import sample_sheets
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
-from generator.pirenderer.config import PRESETS, PIRendererConfig
+from generator.pirenderer.config import PRESETS
 from generator.pirenderer.face_generator import FaceGenerator
 
 INITS = ('paper', 'fan_in')
@@ -347,7 +348,7 @@ def build(
   del constants
   loss = config.loss
   return AnimeGeneratorTask(
-    model=FaceGenerator(network_config(config), jnp.dtype(config.model.dtype)),
+    model=build_generator(config.model),
     size=config.data.size,
     objective=build_objective(config),
     weights=StageWeights(
@@ -359,19 +360,6 @@ def build(
     ),
     jitter=config.data.color_jitter,
     init_kind=config.model.init,
-  )
-
-
-def network_config(config: ml_collections.ConfigDict) -> PIRendererConfig:
-  """Sizes of the network that a config describes.
-
-  Raises:
-    ValueError, TypeError: on sizes that do not exist or do not fit.
-  """
-  return dataclasses.replace(
-    PRESETS[config.model.preset],
-    remat=config.model.remat,
-    **config.model.sizes.to_dict(),
   )
 
 
@@ -419,7 +407,7 @@ def validate(check: Checker) -> None:
 
 def _validate_sizes(check: Checker) -> None:
   try:
-    network = network_config(check.config)
+    network = network_config(check.config.model)
   except (TypeError, ValueError) as error:
     check.add(
       'model.sizes',
