@@ -5,7 +5,7 @@ r"""Measures the parts of EDTN on this machine and prints a table.
     taskset -c 1 python -m launch.benchmark --only=characters  # one core
     python -m launch.benchmark --only=epochs   # 50 epochs, about a minute
 
-`--output=FILE.json` keeps the numbers with versions and hardware.
+`--json=FILE` keeps the numbers with versions and hardware.
 Times are medians of repeated calls after one call that compiles.
 """
 
@@ -45,7 +45,7 @@ _ONLY = flags.DEFINE_list(
   ['step', 'flame', 'input'],
   'parts: step, flame, input, characters, pictures, warp, generator, epochs',
 )
-_OUTPUT = flags.DEFINE_string('output', '', 'JSON file to write')
+_JSON = flags.DEFINE_string('json', '', 'file for the numbers')
 _SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
 
 # Sides of the pictures of characters, pixels.
@@ -336,9 +336,9 @@ def main(argv: list[str]) -> None:
     f'commit {machine["commit"]}\n'
   )
   print(table(rows))
-  if _OUTPUT.value:
+  if _JSON.value:
     text = json.dumps({'machine': machine, 'rows': rows}, indent=2) + '\n'
-    workdir_lib.write_text(pathlib.Path(_OUTPUT.value), text)
+    workdir_lib.write_text(pathlib.Path(_JSON.value), text)
 
 
 if __name__ == '__main__':

@@ -16,7 +16,7 @@ from data.characters import Character, style_of
 from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import sweep_sheet
 
-_OUTPUT = flags.DEFINE_string('output', 'docs', 'folder to write into')
+_FOLDER = flags.DEFINE_string('folder', 'docs', 'folder to write into')
 _SWEPT = flags.DEFINE_string('swept', '40', 'character in every expression')
 _SEEDS = flags.DEFINE_list(
   'seeds',
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> None:
   """Writes the sheets."""
   del argv
   seeds = [int(seed) for seed in _SEEDS.value]
-  folder = pathlib.Path(_OUTPUT.value)
+  folder = pathlib.Path(_FOLDER.value)
   sheet = character_sheet(seeds, _COLUMNS.value, _SIZE.value)
   sheet.save(folder / 'characters.png', optimize=True)
   swept = CharacterPuppet(_SWEPT.value, 256)

@@ -222,7 +222,7 @@ def test_coefficients_are_clamped_and_bad_poses_named(characters, monkeypatch):
   character = characters[3]
   warnings = []
   monkeypatch.setattr(
-    'data.characters.character.logging.log_first_n',
+    'data.characters.checked_pose.logging.log_first_n',
     lambda level, text, times, *values: warnings.append(text % values),
   )
   np.testing.assert_array_equal(

@@ -10,6 +10,7 @@ from PIL import Image
 from configs import edtn
 from edtn_jax import checkpoints, faces
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError
 from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 from edtn_jax.reenact import ReenactError, ReenactOptions
@@ -112,7 +113,7 @@ def test_panels_without_a_gif_are_refused(tmp_path, driver):
       run,
       tmp_path / 'out',
       options=ReenactOptions(media=()),
-      puppet='7',
+      characters=CharacterChoice(puppet='7'),
       frames='somewhere',
     )
   assert {p.key for p in caught.value.problems} == {'puppet', 'frames'}
