@@ -11,7 +11,8 @@ Arguments:
     256 (default) | 512     the paper's net on a prepared data set, with VGG19;
                             512 cuts a batch into parts and recomputes features
     lite                    a small net on characters drawn by code, 96x96, no
-                            weights needed; an hour or two on a CPU
+                            weights needed; sized for a CPU, its recipe is not
+                            settled yet
     tiny                    seconds, for tests
 
 DATASET is made by `edtn prepare`. Without VGG19 weights:
