@@ -13,6 +13,7 @@ from configs import anime_generator
 from data.pose_vector import POSE_INDEX
 from edtn_jax import devices
 from edtn_jax.config import ConfigError
+from edtn_jax.losses import pictures as distances
 from edtn_jax.tasks import anime_generator as task_module
 from edtn_jax.tasks import anime_generator_data, build_task
 from edtn_jax.tasks.anime_generator_jitter import color_jitter, turn_hue
@@ -393,6 +394,27 @@ def test_what_does_not_go_together_is_named(tmp_path):
   config.model.sizes.unlock()
   config.model.sizes.wings = 2
   assert 'wings' in problems(config)['model.sizes']
+
+
+def test_sizes_fit_the_network_and_the_scales_that_are_compared():
+  config = tiny(**{'data.size': 36})
+  assert 'multiple of 8 for this network' in problems(config)['data.size']
+  # A network that would take multiples of 4.
+  config.model.sizes.unlock()
+  config.model.sizes.update(warping_down=2, warping_up=1)
+  text = problems(config)['data.size']
+  assert 'multiple of 8 for multi-scale L1' in text
+  assert '--config.data.size=40' in text
+  config.loss.l1_weight = 0.0
+  validate(config, num_devices=1)
+  # The rule is that of the distance itself.
+  for size, fits in ((36, False), (40, True)):
+    picture = jnp.zeros((1, size, size, 3))
+    if fits:
+      assert distances.multi_scale_l1(picture, picture) == 0
+    else:
+      with pytest.raises(ValueError, match='cannot be halved'):
+        distances.multi_scale_l1(picture, picture)
 
 
 def test_an_unknown_argument_is_named():

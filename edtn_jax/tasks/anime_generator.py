@@ -32,6 +32,8 @@ from generator.pirenderer.config import PRESETS
 from generator.pirenderer.face_generator import FaceGenerator
 
 INITS = ('paper', 'fan_in')
+# `losses.pictures.multi_scale_l1` halves pictures three times.
+_SCALES_MULTIPLE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -417,10 +419,17 @@ def _validate_sizes(check: Checker) -> None:
     )
     return
   size, multiple = check.get('data.size'), network.size_multiple
+  reason = 'for this network'
+  compares_scales = check.get('loss.objective') == 'structural' and check.get(
+    'loss.l1_weight'
+  )
+  if compares_scales and multiple < _SCALES_MULTIPLE:
+    multiple = _SCALES_MULTIPLE
+    reason = 'for multi-scale L1, of the objective "structural", to halve it'
   if size and size % multiple:
     check.add(
       'data.size',
       size,
-      f'must be a multiple of {multiple} for this network',
+      f'must be a multiple of {multiple} {reason}',
       f'Set --config.data.size={-(-size // multiple) * multiple}.',
     )
