@@ -8,11 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data import pose_vector
 from data.pose_vector import POSE_INDEX
 from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
 from generator.animo import DOMAINS, FULL, TINY, JointGenerator, joint_pose
 from generator.animo.joint_generator import WarpedEditingNetwork
 from generator.animo.params import TABLE
+from generator.pirenderer.config import PRESETS
 from generator.pirenderer.editing import EditingDecoder, EditingEncoder
 from tests.golden_weights import channels_last, draw_all
 
@@ -53,6 +55,22 @@ def test_joint_pose_by_hand():
   np.testing.assert_array_equal(shifted[0, 67:], [1, 2, 3])
   with pytest.raises(ValueError, match=r'\(17, 257\)'):
     joint_pose(pose, np.zeros((17, 257)))
+
+
+def test_leaves_agree_on_the_pose_vector():
+  # `generator` imports nothing of ours: sizes and order of the pose vector,
+  # which `data.pose_vector` declares, are written there once more.
+  for config in PRESETS.values():
+    assert config.pose_size == pose_vector.NUM_POSE
+  count = pose_vector.NUM_COEFFICIENTS
+  basis = np.eye(count, 64, dtype=np.float32)
+  coefficients = np.linspace(0.1, 0.9, count, dtype=np.float32)
+  turn = np.float32([0.1, -0.2, 0.3])
+  found = joint_pose(pose_vector.make_pose_vector(coefficients, turn), basis)
+  np.testing.assert_allclose(found[:count], coefficients, rtol=1e-6)
+  np.testing.assert_array_equal(found[count:64], 0)
+  # The angles' order goes to the pose vector's and back.
+  np.testing.assert_allclose(found[64:67], turn, rtol=1e-6)
 
 
 def test_the_basis_is_a_part_of_the_public_adapter(shared_dir):
