@@ -16,7 +16,7 @@ _MOST_FPS = 1000
 
 
 class VideoError(ValueError):
-  """A moving picture that cannot be written; the message says what to do."""
+  """A moving picture that cannot be read or written; says what to do."""
 
 
 def exact_fps(fps: float | fractions.Fraction) -> fractions.Fraction:

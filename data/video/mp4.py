@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fractions
 import os
-import types
 
 import numpy as np
 
 from data.video.base import Color, VideoError, VideoWriter, temporary_path
+from data.video.pyav import require_av
 
 _CODEC = 'libx264'
 # Visually lossless for drawn pictures, at a speed no slower than the drawing.
@@ -17,21 +17,6 @@ _OPTIONS = {'crf': '17', 'preset': 'veryfast'}
 # "limited" for the range in libav's own count. Without these a player guesses
 # from the height, and small pictures change their colours.
 _BT709, _LIMITED = 1, 1
-
-
-def require_av() -> types.ModuleType:
-  """PyAV.
-
-  Raises:
-    VideoError: if it is not installed; says how to get it.
-  """
-  try:
-    import av
-  except ImportError as error:
-    raise VideoError(
-      "MP4 needs PyAV, which is not installed: pip install 'edtn-jax[video]'"
-    ) from error
-  return av
 
 
 class Mp4Writer(VideoWriter):
@@ -53,7 +38,7 @@ class Mp4Writer(VideoWriter):
   ):
     """Opens a file under a temporary name; see `open_video_writer`."""
     super().__init__(path, fps, size, background=background)
-    self._av = require_av()
+    self._av = require_av('MP4')
     self._temporary = temporary_path(self.path)
     self._stream = None
     try:
