@@ -195,6 +195,28 @@ def video_stream(container: Any, path: pathlib.Path) -> Any:
   )
 
 
+def first_picture_s(av: Any, path: pathlib.Path) -> fractions.Fraction:
+  """When the first good picture of a file is shown, by the file's own clock.
+
+  Args:
+    av: PyAV.
+    path: the file.
+
+  Returns:
+    Seconds; 0 if there are no pictures.
+
+  Raises:
+    VideoError: if the file cannot be read.
+  """
+  with open_container(av, path) as container:
+    if not any(s.codec_context for s in container.streams.video):
+      return fractions.Fraction(0)
+    stream = video_stream(container, path)
+    frame = next(_Decoder(av, stream).frames(), None)
+    stamp = None if frame is None else _stamp(frame)
+    return stamp or fractions.Fraction(0)
+
+
 def mean_fps(stream: Any) -> fractions.Fraction:
   """Frames a second of a stream; 25 where it says nothing sensible."""
   for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from data.video.audio import AudioTrack
 from data.video.base import Color, VideoError, VideoWriter, temporary_path
 from data.video.pyav import require_av
 
@@ -25,7 +26,8 @@ class Mp4Writer(VideoWriter):
   Colours are stored as yuv420p, which every player shows. It needs even
   sides: an odd picture gets one more column at the right or row at the bottom,
   a copy of its last. The index stands at the front of the file, so that a
-  browser can play it while it loads.
+  browser can play it while it loads. The sound of another file can come with
+  it, see `AudioTrack`.
   """
 
   def __init__(
@@ -35,10 +37,12 @@ class Mp4Writer(VideoWriter):
     size: tuple[int, int] | None = None,
     *,
     background: Color = (255, 255, 255),
+    audio_from: str | os.PathLike | None = None,
   ):
     """Opens a file under a temporary name; see `open_video_writer`."""
     super().__init__(path, fps, size, background=background)
     self._av = require_av('MP4')
+    self._audio = audio_from and AudioTrack(self._av, audio_from)
     self._temporary = temporary_path(self.path)
     self._stream = None
     try:
@@ -61,6 +65,7 @@ class Mp4Writer(VideoWriter):
     picture.pts = self.frame_count
     picture.time_base = 1 / self.fps
     self._encode(picture)
+    self._add_sound(self.frame_count + 1)
 
   def _new_stream(self, frame: np.ndarray):
     try:
@@ -78,6 +83,8 @@ class Mp4Writer(VideoWriter):
     context = stream.codec_context
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED
+    if self._audio:
+      self._audio.attach(self._container)
     return stream
 
   def _encode(self, picture) -> None:
@@ -85,9 +92,23 @@ class Mp4Writer(VideoWriter):
     try:
       self._container.mux(self._stream.encode(picture))
     except self._av.error.FFmpegError as error:
-      raise VideoError(
-        f'{self.path}: frame {self.frame_count} cannot be written ({error})'
-      ) from error
+      raise self._cannot_write(error) from error
+
+  def _add_sound(self, frames: int) -> None:
+    """Writes the sound up to the end of this many frames."""
+    if not self._audio:
+      return
+    for packet in self._audio.until(frames / self.fps):
+      try:
+        self._container.mux(packet)
+      except self._av.error.FFmpegError as error:
+        raise self._cannot_write(error) from error
+
+  def _cannot_write(self, error: Exception) -> VideoError:
+    return VideoError(
+      f'{self.path}: frame {self.frame_count} cannot be written ({error}); '
+      'see whether the disk is full'
+    )
 
   def _finish(self) -> None:
     try:
@@ -95,12 +116,15 @@ class Mp4Writer(VideoWriter):
         self._encode(None)
         self._container.close()
         os.replace(self._temporary, self.path)
-      else:
-        self._container.close()
     finally:
-      self._container.close()
-      self._temporary.unlink(missing_ok=True)
+      self._give_up()
 
   def _discard(self, error: BaseException) -> None:
+    self._give_up()
+
+  def _give_up(self) -> None:
+    """Closes all files, and removes the temporary one if it is still there."""
     self._container.close()
+    if self._audio:
+      self._audio.close()
     self._temporary.unlink(missing_ok=True)

@@ -27,6 +27,7 @@ def open_video_writer(
   *,
   background: Color = (255, 255, 255),
   flat_colors: tuple[Color, ...] = (),
+  audio_from: str | os.PathLike | None = None,
 ) -> VideoWriter:
   """Opens a moving picture for writing; its name says the kind.
 
@@ -53,13 +54,15 @@ def open_video_writer(
     background: colour under transparent frames where transparency is lost.
     flat_colors: colours that a GIF must hold exactly; the other kinds hold
       every colour.
+    audio_from: a file whose sound comes into an MP4, from that file's first
+      picture on and as long as the frames last; nothing if it has none.
 
   Returns:
     The writer, a context manager; see `VideoWriter`.
 
   Raises:
-    VideoError: if the name, the rate or the folder cannot be used, or the
-      extra is missing.
+    VideoError: if the name, the rate or the folder cannot be used, the extra
+      is missing, or sound is asked for where there is none.
   """
   path = pathlib.Path(path)
   kind = _KINDS.get(path.suffix.lower())
@@ -73,6 +76,15 @@ def open_video_writer(
     raise VideoError(f'{path}: there is no folder {path.parent}')
   if kind is not PngFolderWriter and path.is_dir():
     raise VideoError(f'{path}: a folder is in the way of this file')
+  if kind is Mp4Writer:
+    return Mp4Writer(
+      path, fps, size, background=background, audio_from=audio_from
+    )
+  if audio_from is not None:
+    raise VideoError(
+      f'{path}: of moving pictures only *.mp4 holds sound; leave out '
+      f'audio_from={os.fspath(audio_from)!r}, or write an MP4'
+    )
   if kind is GifWriter:
     return GifWriter(
       path, fps, size, background=background, flat_colors=flat_colors
