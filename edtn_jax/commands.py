@@ -276,24 +276,41 @@ def prepare(
   return 0
 
 
-def convert(input: str, workdir: str, pose_adapter: str = '') -> int:
-  """Turn released weights (EDTN.pt) into a run that every command reads.
+def convert(
+  input: str,
+  workdir: str,
+  model: str = '',
+  weights: str = '',
+  size: int = 0,
+  pose_adapter: str = '',
+) -> int:
+  """Turn public weights (PyTorch) into a run that every command reads.
 
   Args:
-    input: the torch file; nothing in it is executed
+    input: the torch file, such as EDTN.pt, a generator's .ckpt or
+      deca_model.tar; nothing in it is executed
     workdir: directory to make
-    pose_adapter: [17, 50] .npy file that belongs to the weights
+    model: edtn, pirenderer, animo, fomm or deca; empty tells it from the names
+      in the file
+    weights: of a generator, ema (moving average), raw or bare (a state dict of
+      the network alone); empty takes the first of them that is there
+    size: side of the pictures that the pirenderer was trained on, pixels; 0
+      takes 256
+    pose_adapter: [17, 50] .npy file that belongs to the weights of edtn
   """
-  from configs import edtn as edtn_config
-  from edtn_jax.convert.expression_translator import write_converted
+  from edtn_jax.convert.recognize import MODELS
+  from edtn_jax.convert.run import convert_run
 
-  write_converted(
+  found = convert_run(
     input,
     workdir,
-    edtn_config.get_config('code'),
-    pose_adapter=pose_adapter or None,
+    model=model,
+    weights=weights,
+    size=size,
+    pose_adapter=pose_adapter,
   )
-  print(f'{input} -> {workdir}')
+  known = MODELS[found]
+  print(f'{input}: {known.title} -> {workdir}\n{known.use}')
   return 0
 
 

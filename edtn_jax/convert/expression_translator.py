@@ -7,11 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from etils import epath
 
-from edtn_jax import checkpoints
-from edtn_jax import workdir as workdir_lib
+from edtn_jax.convert import store
 from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
 from edtn_jax.convert.torch_file import read_torch_file
 from edtn_jax.translation.network import ExpressionTranslator
@@ -70,16 +68,16 @@ def write_converted(
 
   Args:
     source: the torch file.
-    workdir: directory to make; must not hold a run already.
+    workdir: directory to make; must not hold anything yet.
     config: config that describes the weights (`configs/edtn.py:code`).
     pose_adapter: `.npy` file of the adapter the weights were trained with;
       stored in the checkpoint. None stores no adapter.
 
   Raises:
     ConversionError: if the weights do not fit; nothing is written.
-    WorkdirError: if `workdir` already holds a run, or is a file.
+    WorkdirError: if `workdir` holds a run or other files, or is a file.
   """
-  workdir_lib.check_directory(workdir)
+  store.check_new(workdir)
   params = convert_expression_translator(source)
   constants = {}
   config = config.copy_and_resolve_references()
@@ -88,24 +86,11 @@ def write_converted(
     config.face.pose_adapter = str(pathlib.Path(pose_adapter).resolve())
   # Released codes are FLAME's: see data.codes.
   config.face.expression_space = 'flame'
-  workdir = epath.Path(workdir)
-  for name in (workdir_lib.CONFIG, workdir_lib.CHECKPOINTS):
-    if (workdir / name).exists():
-      raise workdir_lib.WorkdirError(
-        f'{workdir} already holds a run, or what is left of one ({name}); '
-        'choose another --workdir, or remove it'
-      )
-  manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
-  manager.save(
-    0,
-    {'params': {'model': params}, 'constants': constants},
-    data={},
-    config=config,
-    metrics=None,
+  store.write_run(
+    workdir,
+    config,
+    {'model': params},
+    source=pathlib.Path(source),
+    weights='bare',
+    constants=constants,
   )
-  manager.close()
-  workdir_lib.write_config(workdir, config)
-  workdir_lib.append_provenance(
-    workdir, converted_from=pathlib.Path(source).name
-  )
-  logging.info('Converted %s into %s', source, workdir)

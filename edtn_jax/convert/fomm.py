@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
+from edtn_jax.convert.networks import expected_variables
 from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
 from edtn_jax.convert.torch_file import read_torch_file
 from generator.fomm import FirstOrderMotion, FOMMConfig
@@ -38,15 +38,31 @@ def read_fomm_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
   content = read_torch_file(path, skip_unknown=True)
   if isinstance(content, Mapping) and 'state_dict' in content:
     content = content['state_dict']
-  arrays = {
-    name: value
-    for name, value in _named(content)
-    if isinstance(value, np.ndarray) and name.split('.')[0] in NETWORKS
-  }
+  return fomm_arrays(
+    {k: v for k, v in _named(content) if isinstance(v, np.ndarray)}, path
+  )
+
+
+def fomm_arrays(
+  arrays: Mapping[str, np.ndarray], path: str | os.PathLike
+) -> dict[str, np.ndarray]:
+  """The networks that animate, of all weights of a checkpoint.
+
+  Args:
+    arrays: by name, which begins with that of a network.
+    path: where they come from, for messages.
+
+  Returns:
+    Those of `NETWORKS`.
+
+  Raises:
+    ConversionError: if a network is missing.
+  """
+  found = {k: v for k, v in arrays.items() if k.split('.')[0] in NETWORKS}
   missing = [
     network
     for network in NETWORKS
-    if not any(name.startswith(f'{network}.') for name in arrays)
+    if not any(name.startswith(f'{network}.') for name in found)
   ]
   if missing:
     raise ConversionError(
@@ -54,7 +70,7 @@ def read_fomm_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
       'checkpoint with a state dict for each of '
       f'{", ".join(NETWORKS)}, or a Lightning checkpoint with both'
     )
-  return arrays
+  return found
 
 
 def convert_fomm(
@@ -78,15 +94,7 @@ def convert_fomm(
     >>> variables = convert_fomm(read_fomm_arrays('vox.pth.tar'), config)
   """
   _check_kernels(arrays, config)
-  multiple = config.motion_downsample * 2 ** max(
-    config.keypoint_blocks, config.motion_blocks
-  )
-  # Large enough for the keypoints' 7x7 convolution without padding.
-  size = max(multiple, 8 * config.motion_downsample)
-  image = jax.ShapeDtypeStruct((1, size, size, 3), np.float32)
-  expected = jax.eval_shape(
-    FirstOrderMotion(config).init, jax.random.key(0), image, image
-  )
+  expected = expected_variables(FirstOrderMotion(config))
   return convert_arrays(arrays, RULES, expected)
 
 

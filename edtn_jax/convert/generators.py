@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from generator.animo import params as animo
 from generator.fomm import params as fomm
 from generator.pirenderer import params as pirenderer
 
+# In the order in which they are taken.
+KINDS = ('ema', 'raw', 'bare')
 # Lightning keeps the raw weights and their moving average side by side.
 _LIGHTNING = {'raw': 'generator.', 'ema': 'generator_ema.'}
 # Frozen weights of the perceptual loss, which belong to another model.
@@ -122,20 +125,7 @@ def convert_generator(
       f'no generator {model_name!r}; there are {", ".join(sorted(FORMATS))}'
     )
   form = FORMATS[model_name]
-  if weights not in form.prefixes:
-    raise ConversionError(
-      f'{model_name} has no weights {weights!r}; there are '
-      f'{", ".join(sorted(form.prefixes))}'
-    )
-  prefix = form.prefixes[weights]
-  if not any(name.startswith(prefix) for name in arrays):
-    raise ConversionError(_absent(form, weights, arrays))
-  others = [p for p in form.prefixes.values() if p and p != prefix]
-  chosen = {
-    name.removeprefix(prefix): array
-    for name, array in arrays.items()
-    if not (prefix and any(name.startswith(other) for other in others))
-  }
+  chosen = chosen_weights(model_name, arrays, weights)
   rules = (
     *(Rule(*line) for line in form.table),
     Rule(form.ignored, None),
@@ -143,16 +133,69 @@ def convert_generator(
   return convert_arrays(chosen, rules, expected)
 
 
-def _absent(form, weights, arrays) -> str:
-  """Message about weights that the checkpoint does not have."""
-  present = [
-    kind
+def weights_in(model_name: str, names: Iterable[str]) -> tuple[str, ...]:
+  """Kinds of weights that a file has.
+
+  Args:
+    model_name: key of `FORMATS`.
+    names: of the file's weights.
+
+  Returns:
+    Of `ema`, `raw` and `bare` those that are there, in this order.
+  """
+  form, names = FORMATS[model_name], list(names)
+  ours = re.compile('|'.join(f'({line[0]})' for line in form.table))
+  found = {
+    kind: any(
+      name.startswith(prefix) if prefix else ours.fullmatch(name)
+      for name in names
+    )
     for kind, prefix in form.prefixes.items()
-    if prefix and any(name.startswith(prefix) for name in arrays)
-  ] or ['bare']
+  }
+  return tuple(kind for kind in KINDS if found.get(kind))
+
+
+def chosen_weights(
+  model_name: str, arrays: Mapping[str, np.ndarray], weights: str
+) -> dict[str, np.ndarray]:
+  """Weights of one kind, by name without their prefix.
+
+  Args:
+    model_name: key of `FORMATS`.
+    arrays: weights by foreign name.
+    weights: `ema`, `raw` or `bare`.
+
+  Returns:
+    The weights of that kind, and what belongs to no kind.
+
+  Raises:
+    ConversionError: if the model or the file has no such kind.
+  """
+  form = FORMATS[model_name]
+  if weights not in form.prefixes:
+    raise ConversionError(
+      f'{model_name} has no weights {weights!r}; there are '
+      f'{", ".join(sorted(form.prefixes))}'
+    )
+  if weights not in weights_in(model_name, arrays):
+    raise ConversionError(_absent(model_name, weights, arrays))
+  prefix = form.prefixes[weights]
+  others = [p for p in form.prefixes.values() if p and p != prefix]
+  return {
+    name.removeprefix(prefix): array
+    for name, array in arrays.items()
+    if not (prefix and any(name.startswith(other) for other in others))
+  }
+
+
+def _absent(model_name, weights, arrays) -> str:
+  """Message about weights that the checkpoint does not have."""
+  prefix = FORMATS[model_name].prefixes[weights]
+  kind = f'begins with {prefix!r}' if prefix else 'has no prefix'
+  present = weights_in(model_name, arrays)
   first = ', '.join(list(arrays)[:3])
-  return (
-    f'no weight begins with {form.prefixes[weights]!r}, as those of '
-    f'weights={weights!r} do; the file begins with {first}. '
-    f'Try weights={present[0]!r}'
+  text = (
+    f'no weight {kind}, as those of weights={weights!r} do; the file begins '
+    f'with {first}'
   )
+  return f'{text}. Try weights={present[0]!r}' if present else text
