@@ -3,6 +3,7 @@
 import fractions
 import struct
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -358,3 +359,59 @@ def test_a_camera_gives_its_frames_once(monkeypatch):
     assert frames[0].image.shape == (48, 64, 3)
     with pytest.raises(VideoError, match='only once'):
       iter(reader)
+
+
+class _Hesitant:
+  """A container that has nothing the first two times it is asked."""
+
+  def __init__(self, container):
+    self._container = container
+    self._refusals = 2
+
+  def demux(self, stream):
+    if self._refusals:
+      self._refusals -= 1
+      raise av.error.BlockingIOError(11, 'not yet')
+    yield from self._container.demux(stream)
+
+  def close(self):
+    self._container.close()
+
+
+def test_a_camera_that_does_not_wait_is_waited_for(monkeypatch):
+  source = 'testsrc=size=64x48:rate=10:duration=0.3'
+  monkeypatch.setattr(
+    camera, '_device', lambda av, number: (source, 'lavfi', {})
+  )
+  with open_video('webcam:0') as reader:
+    reader._container = _Hesitant(reader._container)
+    assert len(list(reader)) == 3
+
+
+@pytest.mark.parametrize(
+  ('platform', 'wanted'),
+  [
+    ('linux', ('/dev/video2', 'v4l2')),
+    ('darwin', ('2:none', 'avfoundation')),
+    ('win32', ('video=third', 'dshow')),
+  ],
+)
+def test_cameras_by_system(monkeypatch, platform, wanted):
+  def device(name, medium='video'):
+    return types.SimpleNamespace(
+      name=f'@{name}', description=name, media_types=[medium]
+    )
+
+  listing = types.SimpleNamespace(
+    enumerate_input_devices=lambda kind: [
+      device('first'),
+      device('microphone', 'audio'),
+      device('second'),
+      device('third'),
+    ]
+  )
+  monkeypatch.setattr(sys, 'platform', platform)
+  assert camera._device(listing, 2)[:2] == wanted
+  if platform == 'win32':
+    with pytest.raises(VideoError, match=r'there are 3 cameras here'):
+      camera._device(listing, 3)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from data.video.base import VideoError
-from data.video.file_reader import mean_fps
+from data.video.file_reader import mean_fps, stamp_of
 from data.video.frames import FrameClock, VideoFrame, VideoReader
 from data.video.pyav import require_av
 
+# Between two looks for a frame; a tenth of what a fast camera takes for one.
+_PAUSE_S = 0.001
 # FFmpeg's name of the system's cameras, and what they are asked for.
 # avfoundation takes no rate but one the camera has, and defaults to none of
 # them; 30 is what all built-in cameras have.
@@ -52,6 +55,7 @@ class CameraReader(VideoReader):
       ) from error
     [stream] = self._container.streams.video[:1]
     self._stream = stream
+    self._reading = False
     super().__init__(
       name,
       fps=mean_fps(stream),
@@ -60,13 +64,15 @@ class CameraReader(VideoReader):
     )
 
   def _frames(self) -> Iterator[VideoFrame]:
+    self._reading = True
     clock = FrameClock(self.fps)
     index = 0
     try:
-      for packet in self._container.demux(self._stream):
+      for packet in self._received():
         for frame in self._decode(packet):
-          stamp = None if frame.pts is None else frame.pts * frame.time_base
-          yield VideoFrame(index, clock.time_s(stamp), self._picture(frame))
+          yield VideoFrame(
+            index, clock.time_s(stamp_of(frame)), self._picture(frame)
+          )
           index += 1
     except self._av.error.FFmpegError as error:
       raise VideoError(
@@ -75,6 +81,16 @@ class CameraReader(VideoReader):
       ) from error
     finally:
       self._container.close()
+
+  def _received(self) -> Iterator[Any]:
+    """Packets; waits where the system says that there is none yet."""
+    while not self._closed:
+      try:
+        yield from self._container.demux(self._stream)
+        return
+      # macOS does not wait by itself.
+      except self._av.error.BlockingIOError:
+        time.sleep(_PAUSE_S)
 
   def _decode(self, packet: Any) -> list[Any]:
     try:
@@ -89,9 +105,12 @@ class CameraReader(VideoReader):
     return frame.to_ndarray(format='rgb24', width=width, height=height)
 
   def close(self) -> None:
-    """Gives the camera back; not while another thread waits for a frame."""
+    """Gives the camera back, after the frame that is being read."""
     super().close()
-    self._container.close()
+    # Who reads, in whatever thread, closes it: FFmpeg does not survive that
+    # its container disappears meanwhile.
+    if not self._reading:
+      self._container.close()
 
 
 def _device(av: Any, number: int) -> tuple[str, str, dict[str, str]]:

@@ -62,7 +62,7 @@ class FileReader(VideoReader):
       for index, frame in enumerate(decoder.frames()):
         self._note(decoder)
         yield VideoFrame(
-          index, clock.time_s(_stamp(frame)), self._picture(frame)
+          index, clock.time_s(stamp_of(frame)), self._picture(frame)
         )
       self._note(decoder)
 
@@ -213,7 +213,7 @@ def first_picture_s(av: Any, path: pathlib.Path) -> fractions.Fraction:
       return fractions.Fraction(0)
     stream = video_stream(container, path)
     frame = next(_Decoder(av, stream).frames(), None)
-    stamp = None if frame is None else _stamp(frame)
+    stamp = None if frame is None else stamp_of(frame)
     return stamp or fractions.Fraction(0)
 
 
@@ -261,7 +261,8 @@ def upright(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
   return image[:: -1 if y_shown[1] < 0 else 1, :: -1 if x_shown[0] < 0 else 1]
 
 
-def _stamp(frame: Any) -> fractions.Fraction | None:
+def stamp_of(frame: Any) -> fractions.Fraction | None:
+  """When PyAV's frame or packet is shown, seconds; None if it does not say."""
   if frame.pts is None or frame.time_base is None:
     return None
   return frame.pts * frame.time_base
@@ -269,5 +270,5 @@ def _stamp(frame: Any) -> fractions.Fraction | None:
 
 def _seconds(item: Any) -> str:
   """When a frame or packet is shown, in words."""
-  stamp = _stamp(item)
+  stamp = stamp_of(item)
   return 'an unknown time' if stamp is None else f'{float(stamp):.3f} s'
