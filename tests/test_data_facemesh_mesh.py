@@ -155,3 +155,17 @@ def test_no_face_in_noise(face_mesh):
 def test_pictures_of_another_kind_are_refused(face_mesh):
   with pytest.raises(ValueError, match='wanted uint8'):
     face_mesh.find(np.zeros((8, 8, 3), np.float32))
+
+
+def test_border_goes_on_where_pixels_are_averaged():
+  picture = _noise(16, 24)
+  # Half of it beyond the left and the upper border, by whole blocks of four.
+  region = mesh.Region(np.array([0.0, 0.0]), 16.0, 0.0)
+  cut = mesh.crop(picture, region, 4)
+  means = picture.reshape(4, 4, 6, 4, 3).mean(axis=(1, 3))
+  wanted = np.pad(means[:2, :2], ((2, 0), (2, 0), (0, 0)), mode='edge')
+  np.testing.assert_allclose(cut.astype(int), wanted, atol=1)
+  region = mesh.Region(np.array([24.0, 16.0]), 16.0, 0.0)
+  cut = mesh.crop(picture, region, 4)
+  wanted = np.pad(means[2:, 4:], ((0, 2), (0, 2), (0, 0)), mode='edge')
+  np.testing.assert_allclose(cut.astype(int), wanted, atol=1)

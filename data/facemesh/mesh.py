@@ -128,8 +128,9 @@ def crop(picture: np.ndarray, region: Region, size: int) -> np.ndarray:
   # One block more on every side, which interpolation may look at.
   low = np.floor(corners.min(axis=0)).astype(int) - factor
   high = np.ceil(corners.max(axis=0)).astype(int) + factor
-  # Only the part is made an image: that of a large frame takes milliseconds.
-  patch = Image.fromarray(_patch(picture, low, high)).reduce(factor)
+  # Where the picture's border is crossed, blocks begin at the border.
+  low = np.where(low < 0, low // factor * factor, low)
+  patch = _patch(picture, low, high, factor)
   origin = (region.to_picture(np.zeros(2)) - low) / factor
   x_step, y_step = region.axes() * region.side / factor / size
   matrix = (x_step[0], y_step[0], origin[0], x_step[1], y_step[1], origin[1])
@@ -143,20 +144,23 @@ def crop(picture: np.ndarray, region: Region, size: int) -> np.ndarray:
 
 
 def _patch(
-  picture: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> np.ndarray:
-  """An upright part of a picture, continued beyond its border."""
+  picture: np.ndarray, low: np.ndarray, high: np.ndarray, factor: int
+) -> Image.Image:
+  """An upright part in blocks of pixels, continued beyond the border."""
   size = np.array(picture.shape[1::-1])
   inner_low, inner_high = np.clip(low, 0, size - 1), np.clip(high, 1, size)
   inner_high = np.maximum(inner_high, inner_low + 1)
   (left, top), (right, bottom) = inner_low, inner_high
-  part = picture[top:bottom, left:right]
-  before = np.maximum(inner_low - low, 0)
-  after = np.maximum(high - inner_high, 0)
+  # Only the part is made an image: that of a large frame takes milliseconds.
+  part = np.ascontiguousarray(picture[top:bottom, left:right])
+  reduced = Image.fromarray(part).reduce(factor)
+  before = np.maximum(inner_low - low, 0) // factor
+  after = -(np.minimum(inner_high - high, 0) // factor)
   if not (before.any() or after.any()):
-    return np.ascontiguousarray(part)
+    return reduced
+  # After reduction, because a face that fills a large frame reaches far out.
   margins = ((before[1], after[1]), (before[0], after[0]), (0, 0))
-  return np.pad(part, margins, mode='edge')
+  return Image.fromarray(np.pad(np.asarray(reduced), margins, mode='edge'))
 
 
 class FaceMesh:
