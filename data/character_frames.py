@@ -34,8 +34,9 @@ class CharacterFrames:
     size: height and width of the pictures in pixels.
     seed: of the poses and styles, 0 or more.
     pairs_per_identity: length of the source by the number of characters.
-    rotated_fraction: share of frames with head angles, in [0, 1]; source and
-      driving frame are drawn independently.
+    rotated_fraction: share of driving frames with head angles, in [0, 1].
+    source_rotated_fraction: share of source frames with head angles, drawn
+      independently; the same share when None.
     styles: shading styles; each identity has one of them, as in a prepared
       set with the same seed and styles.
 
@@ -51,13 +52,19 @@ class CharacterFrames:
     *,
     pairs_per_identity: int = 100,
     rotated_fraction: float = 0.5,
+    source_rotated_fraction: float | None = None,
     styles: Sequence[str] = STYLES,
   ):
     self._seeds = tuple(map(operator.index, seeds))
     self._size = size
     self._seed = seed
     self._pairs_per_identity = pairs_per_identity
-    self._rotated_fraction = rotated_fraction
+    if source_rotated_fraction is None:
+      source_rotated_fraction = rotated_fraction
+    self._rotated_fractions = {
+      'source': source_rotated_fraction,
+      'driving': rotated_fraction,
+    }
     self._styles = styles
     self._check()
     self._styles = check_styles(styles)
@@ -73,10 +80,13 @@ class CharacterFrames:
       problems.append(
         f'pairs_per_identity is {self._pairs_per_identity}, wanted at least 1'
       )
-    if not 0 <= self._rotated_fraction <= 1:
-      problems.append(
-        f'rotated_fraction is {self._rotated_fraction}, wanted [0, 1]'
-      )
+    for role, name in (
+      ('source', 'source_rotated_fraction'),
+      ('driving', 'rotated_fraction'),
+    ):
+      fraction = self._rotated_fractions[role]
+      if not 0 <= fraction <= 1:
+        problems.append(f'{name} is {fraction}, wanted [0, 1]')
     for check in (
       lambda: Character.from_seed(0, self._size),
       lambda: check_styles(self._styles),
@@ -156,8 +166,8 @@ class CharacterFrames:
     bits = np.random.Philox(np.random.SeedSequence([self._seed, index]))
     rng = np.random.Generator(bits)
     poses = {}
-    for role in ('source', 'driving'):
-      rotate = bool(rng.random() < self._rotated_fraction)
+    for role, fraction in self._rotated_fractions.items():
+      rotate = bool(rng.random() < fraction)
       [poses[role]] = anime_sampling.sample_poses(rng, 1, rotate)
     return self._seeds[index % len(self._seeds)], poses
 

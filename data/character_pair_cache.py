@@ -32,6 +32,7 @@ class _Group:
   pairs_per_identity: int
   options: pairs.PairOptions
   rotated_fraction: float
+  source_rotated_fraction: float | None
   styles: tuple[str, ...]
   with_flow: bool
 
@@ -40,6 +41,7 @@ class _Group:
       self.seeds,
       self.options,
       rotated_fraction=self.rotated_fraction,
+      source_rotated_fraction=self.source_rotated_fraction,
       styles=self.styles,
       with_flow=self.with_flow,
     )
@@ -54,6 +56,7 @@ def draw_pairs(
   options: pairs.PairOptions,
   *,
   rotated_fraction: float,
+  source_rotated_fraction: float | None = None,
   styles: Sequence[str],
   with_flow: bool,
   num_processes: int = 0,
@@ -65,7 +68,9 @@ def draw_pairs(
     pairs_per_identity: pairs of each.
     options: see `pairs.PairOptions`; the result is a function of them, the
       seeds and the number of pairs, whatever the number of processes.
-    rotated_fraction: share of frames with head angles, in [0, 1].
+    rotated_fraction: share of driving frames with head angles, in [0, 1].
+    source_rotated_fraction: share of source frames with head angles; the
+      same share when None.
     styles: shading styles; each identity has one of them.
     with_flow: whether the true flow is made as well.
     num_processes: drawing processes; 0 is one a core, 1 draws in this one.
@@ -83,6 +88,7 @@ def draw_pairs(
       # Every group draws its own poses.
       dataclasses.replace(options, seed=options.seed + start),
       rotated_fraction,
+      source_rotated_fraction,
       tuple(styles),
       with_flow,
     )

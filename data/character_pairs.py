@@ -27,7 +27,9 @@ class CharacterPairs:
   Args:
     seeds: seeds of the characters.
     options: see `pairs.PairOptions`.
-    rotated_fraction: share of frames with head angles, in [0, 1].
+    rotated_fraction: share of driving frames with head angles, in [0, 1].
+    source_rotated_fraction: share of source frames with head angles; the
+      same share when None.
     styles: shading styles; each identity has one of them.
     with_flow: whether the true flow is made as well.
 
@@ -41,6 +43,7 @@ class CharacterPairs:
     options: pairs.PairOptions | None = None,
     *,
     rotated_fraction: float = 0.5,
+    source_rotated_fraction: float | None = None,
     styles: Sequence[str] = STYLES,
     with_flow: bool = False,
   ):
@@ -61,6 +64,7 @@ class CharacterPairs:
         # No run comes to the end.
         pairs_per_identity=1 << 40,
         rotated_fraction=rotated_fraction,
+        source_rotated_fraction=source_rotated_fraction,
         styles=styles,
       )
     except ValueError as error:

@@ -70,6 +70,17 @@ def test_a_share_of_frames_is_rotated(fraction):
   assert abs(np.mean(rotated) - fraction) <= slack
 
 
+def test_sources_may_be_rotated_less_often():
+  head = pose_vector.group_indices('head')
+  source = CharacterFrames(
+    [0], 16, rotated_fraction=1, source_rotated_fraction=0
+  )
+  for index in range(5):
+    _, poses = source.poses(index)
+    assert not poses['source'][head].any()
+    assert poses['driving'][head].any()
+
+
 def test_grain_reads_it():
   source = CharacterFrames([1, 2, 3], 16, pairs_per_identity=2)
   dataset = grain.MapDataset.source(source).batch(3)
@@ -84,7 +95,13 @@ def test_grain_reads_it():
 def test_wrong_options_are_named_all_at_once():
   with pytest.raises(ValueError) as caught:
     CharacterFrames(
-      [], 8, -1, pairs_per_identity=0, rotated_fraction=2, styles=()
+      [],
+      8,
+      -1,
+      pairs_per_identity=0,
+      rotated_fraction=2,
+      source_rotated_fraction=-1,
+      styles=(),
     )
   for text in (
     'seeds are wanted',
@@ -92,6 +109,7 @@ def test_wrong_options_are_named_all_at_once():
     'seed is -1',
     'pairs_per_identity is 0',
     'rotated_fraction is 2',
+    'source_rotated_fraction is -1',
     'styles are empty',
   ):
     assert text in str(caught.value)
