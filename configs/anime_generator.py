@@ -83,6 +83,8 @@ def _base() -> ml_collections.ConfigDict:
   # stage 1 and afterwards.
   loss.flow_weight = 0.0
   loss.flow_weight_editing = 0.0
+  # Every pair both ways, the driving picture as the source as well.
+  loss.exchange = True
 
   config.data = data = ml_collections.ConfigDict()
   data.source = 'dataset'  # or 'characters': drawn by code
@@ -102,7 +104,8 @@ def _base() -> ml_collections.ConfigDict:
   data.validation_identities = 294
   data.first_identity = 0
   data.pairs_per_identity = 16  # of the pipeline 'memory'
-  data.rotated_fraction = 0.5
+  data.rotated_fraction = 0.5  # of driving frames
+  data.source_rotated_fraction = 0.5
   data.styles = ('flat', 'cel', 'soft', 'line_art')
 
   config.optimizer = optimizer = ml_collections.ConfigDict()
@@ -119,7 +122,7 @@ def _base() -> ml_collections.ConfigDict:
   optimizer.drop_factor = 0.2
 
   config.train = train = ml_collections.ConfigDict()
-  train.batch_size = 8  # pairs; both directions make it 16 pictures
+  train.batch_size = 8  # pairs; exchanged ones make it 16 pictures
   train.accumulation = 1
   train.num_epochs = 0
   train.num_steps = 200 * STEPS_PER_EPOCH

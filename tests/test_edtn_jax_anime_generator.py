@@ -1,6 +1,7 @@
 """The generator's task: directions, stages, jitter, learning, validation."""
 
 import colorsys
+import dataclasses
 import json
 
 import jax
@@ -106,6 +107,11 @@ def test_the_directions_count_alike(params, batch, step):
   one, _ = loss_of(task, params, without, step)
   other, _ = loss_of(task, params, exchanged, step)
   assert float(one) == pytest.approx(float(other), rel=1e-5)
+  one_way = dataclasses.replace(task, exchange=False)
+  there, _ = loss_of(one_way, params, without, step)
+  back, _ = loss_of(one_way, params, exchanged, step)
+  assert float(there) != pytest.approx(float(back), rel=1e-3)
+  assert float(one) == pytest.approx(float(there + back) / 2, rel=1e-5)
 
 
 def test_stages_are_a_function_of_the_step(task, params, batch):

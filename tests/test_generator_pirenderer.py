@@ -96,6 +96,28 @@ def test_zero_flow_leaves_the_picture_unless_compat(tiny_params):
   assert np.abs(compat['warped_image'] - image).max() > 0.1
 
 
+def test_blend_starts_near_the_warp():
+  config = dataclasses.replace(TINY, blend=True)
+  image, pose = inputs()
+  params = FaceGenerator(config).init(KEY, image, pose)['params']
+  out = run(config, params, image, pose)
+  distance = np.abs(out['image'] - out['warped_image']).mean()
+  level = np.abs(out['warped_image']).mean()
+  assert 0 < distance < 0.2 * level
+  # Where the network is sure, it alone is seen.
+  final = params['editing']['decoder']['final']
+  assert final['kernel'].shape[-1] == final['bias'].shape[0] == 4
+  final['bias'] = final['bias'] + np.array([0, 0, 0, 50.0])
+  painted = run(config, params, image, pose)['image']
+  final['bias'] = final['bias'] - np.array([0, 0, 0, 100.0])
+  untouched = run(config, params, image, pose)
+  # A fresh network paints nearly black.
+  assert np.abs(painted).mean() < 0.4 * level
+  np.testing.assert_allclose(
+    untouched['image'], untouched['warped_image'], atol=1e-6
+  )
+
+
 def test_compat_drops_a_convolution():
   x, z = inputs(1, 4)[0], np.ones((1, 3), np.float32)
   for compat in (True, False):

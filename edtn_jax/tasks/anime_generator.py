@@ -69,6 +69,7 @@ class AnimeGeneratorTask(Task):
     weights: of the loss terms, and where stage 2 begins.
     jitter: strength of the colour jitter.
     init_kind: see `configs/anime_generator.py`.
+    exchange: whether every pair is used both ways.
     fixed_stage: the stage of `losses`; None where the step decides.
   """
 
@@ -78,6 +79,7 @@ class AnimeGeneratorTask(Task):
   weights: StageWeights
   jitter: float
   init_kind: str
+  exchange: bool = True
   fixed_stage: int | None = None
 
   best_metric = 'l1_parts'
@@ -109,10 +111,12 @@ class AnimeGeneratorTask(Task):
     return dataclasses.replace(self, fixed_stage=stage)
 
   def losses(self, group, params, constants, batch, rng, step):
-    """Mean over both directions of the stage's weighted terms."""
+    """Mean over pairs, and directions, of the stage's weighted terms."""
     del group
     stage = self._stage_of(step)
-    batch = both_directions(jitter_pair(batch, rng, self.jitter))
+    batch = jitter_pair(batch, rng, self.jitter)
+    if self.exchange:
+      batch = both_directions(batch)
     terms = self._terms(params, constants['objective'], batch, edit=stage > 0)
     terms = {k: _masked_mean(v, batch['_mask']) for k, v in terms.items()}
     weights = self.weights
@@ -121,8 +125,9 @@ class AnimeGeneratorTask(Task):
       loss += weights.image * terms['image']
     flow_weight = weights.flow_editing if stage else weights.flow
     if flow_weight:
-      # Of one direction in two the flow is known.
-      loss += flow_weight * 2 * terms['flow']
+      # Of an exchanged pair the flow is not known.
+      directions = 2 if self.exchange else 1
+      loss += flow_weight * directions * terms['flow']
     return loss, terms
 
   def _stage_of(self, step: Any) -> int:
@@ -362,6 +367,7 @@ def build(
     ),
     jitter=config.data.color_jitter,
     init_kind=config.model.init,
+    exchange=config.loss.exchange,
   )
 
 

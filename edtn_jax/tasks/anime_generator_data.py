@@ -104,6 +104,7 @@ class MemoryPairData(TrainData):
       settings.pairs_per_identity,
       _options(config),
       rotated_fraction=settings.rotated_fraction,
+      source_rotated_fraction=settings.source_rotated_fraction,
       styles=settings.styles,
       with_flow=_wants_flow(config),
       num_processes=settings.num_workers,
@@ -190,6 +191,7 @@ def _source(
     _seeds(config, training=training),
     _options(config),
     rotated_fraction=settings.rotated_fraction,
+    source_rotated_fraction=settings.source_rotated_fraction,
     styles=settings.styles,
     # Validation is small, and the flow's error is a metric.
     with_flow=not training or _wants_flow(config),
@@ -251,7 +253,8 @@ def _validate_characters(check: Checker) -> None:
     ('pairs_per_identity', 1),
   ):
     check.at_least(f'data.{key}', least)
-  check.at_least('data.rotated_fraction', 0, high=1)
+  for key in ('rotated_fraction', 'source_rotated_fraction'):
+    check.at_least(f'data.{key}', 0, high=1)
   try:
     check_styles(check.get('data.styles') or ())
   except ValueError as error:

@@ -26,6 +26,10 @@ class PIRendererConfig:
     max_channels: limit of the doubling in both networks.
     adain_hidden: hidden width of every AdaIN.
     image_channels: channels of the picture.
+    blend: the editing network also says how much of its picture counts at
+      each pixel; elsewhere the warped picture shows through. DEVIATION: the
+      paper's network paints every pixel anew, which a small one does blurred.
+      Test: `test_blend_starts_near_the_warp`.
     compat: compute what the released weights were trained with. COMPAT: the
       warp mixes corner conventions (`ops.warp.warp_by_flow`), and residual
       blocks throw their first convolution away. Tests:
@@ -48,6 +52,7 @@ class PIRendererConfig:
   max_channels: int = 256
   adain_hidden: int = 128
   image_channels: int = 3
+  blend: bool = False
   compat: bool = False
   spectral_norm: bool = False
   remat: bool = False

@@ -15,6 +15,9 @@ from generator.ops.resize import average_pool
 from generator.pirenderer.config import PIRendererConfig
 from generator.pirenderer.mapping import LEAK
 
+# A fresh network paints an eighth: sigmoid(-2).
+BLEND_START = -2.0
+
 
 class ConvBlock(nn.Module):
   """Convolution, layer norm, leaky ReLU.
@@ -120,7 +123,7 @@ class EditingDecoder(nn.Module):
 
   Attributes:
     config: sizes.
-    dtype: compute type; the picture is float32.
+    dtype: compute type; the result is float32.
   """
 
   config: PIRendererConfig
@@ -128,7 +131,7 @@ class EditingDecoder(nn.Module):
 
   @nn.compact
   def __call__(self, maps: Sequence[jax.Array], z: jax.Array) -> jax.Array:
-    """Maps of the encoder and [B, Z] -> picture [B, H, W, 3] in (-1, 1)."""
+    """Maps of the encoder and [B, Z] -> [B, H, W, C], or C + 1 to blend."""
     config = self.config
     conv, residual = (
       nn.remat(block) if config.remat else block
@@ -143,9 +146,13 @@ class EditingDecoder(nn.Module):
       skip = conv(features, config, dtype=self.dtype, name=f'skip_{i}')
       x = up(x) + skip(maps[i])
     x = Conv2d(
-      config.image_channels, 7, padding=3, dtype=self.dtype, name='final'
+      config.image_channels + config.blend,
+      7,
+      padding=3,
+      dtype=self.dtype,
+      name='final',
     )(x)
-    return jnp.tanh(x.astype(jnp.float32))
+    return x.astype(jnp.float32)
 
 
 class EditingNetwork(nn.Module):
@@ -166,4 +173,8 @@ class EditingNetwork(nn.Module):
     """Two pictures [B, H, W, C] and [B, Z] -> [B, H, W, C] in (-1, 1)."""
     both = jnp.concatenate([image, warped_image], axis=-1)
     maps = EditingEncoder(self.config, self.dtype, name='encoder')(both)
-    return EditingDecoder(self.config, self.dtype, name='decoder')(maps, z)
+    x = EditingDecoder(self.config, self.dtype, name='decoder')(maps, z)
+    if not self.config.blend:
+      return jnp.tanh(x)
+    share = nn.sigmoid(x[..., -1:] + BLEND_START)
+    return share * jnp.tanh(x[..., :-1]) + (1 - share) * warped_image
