@@ -409,3 +409,21 @@ def test_a_directory_of_other_things_is_left_alone(checkpoint, tmp_path):
     convert_run(checkpoint, tmp_path / 'empty', weights='raw')
   after = json.loads((tmp_path / 'empty' / 'config.json').read_text())
   assert after == before
+
+
+@pytest.mark.parametrize('existed', [False, True])
+def test_nothing_stays_of_a_run_that_cannot_be_written(
+  checkpoint, tmp_path, monkeypatch, existed
+):
+  def full(*_):
+    raise OSError('No space left on device')
+
+  monkeypatch.setattr(workdir_lib, 'write_config', full)
+  workdir = tmp_path / 'run'
+  if existed:
+    workdir.mkdir()
+  with pytest.raises(OSError, match='No space left'):
+    convert_run(checkpoint, workdir)
+  assert workdir.exists() == existed
+  if existed:
+    assert list(workdir.iterdir()) == []

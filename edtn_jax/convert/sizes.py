@@ -55,54 +55,54 @@ def animo_config(arrays: Arrays) -> PIRendererConfig:
 
 def _hourglass_config(arrays: Arrays, domain: str) -> PIRendererConfig:
   """Sizes of mapping, warping and editing networks."""
+  warp = f'warpping_net{domain}.hourglass'
+  edit = f'editing_net{domain}'
+  down = rf'{warp}\.encoder\.encoder(\d+)\.conv_0\.weight'
+  up = rf'{warp}\.decoder\.decoder(\d+)\.conv_0\.weight'
+  levels = rf'{edit}\.encoder\.down(\d+)\.model\.0\.weight'
+  blocks = rf'{edit}\.decoder\.res\d+\.res(\d+)\.conv2\.weight'
+  adain = f'{warp}.encoder.encoder0.norm_0.mlp_shared.0.weight'
+  descriptor_size, pose_size = _pose_shape(arrays)
+  first = _shape(arrays, f'{warp}.encoder.input_layer.weight', 4)
+  widths = [*_outputs(arrays, down), *_outputs(arrays, levels)]
+  try:
+    return PIRendererConfig(
+      pose_size=pose_size,
+      descriptor_size=descriptor_size,
+      mapping_layers=_count(arrays, r'mapping_net\.encoder(\d+)\.1\.weight'),
+      warping_channels=first[0],
+      warping_down=_count(arrays, down),
+      warping_up=_count(arrays, up),
+      editing_channels=_shape(
+        arrays, f'{edit}.encoder.first.model.0.weight', 4
+      )[0],
+      editing_levels=_count(arrays, levels),
+      editing_blocks=_count(arrays, blocks),
+      # Where no level reaches the limit, the widest one does as well.
+      max_channels=max(widths, default=0),
+      adain_hidden=_shape(arrays, adain, 2)[0],
+      image_channels=first[1],
+      compat=True,
+    )
+  except ValueError as error:
+    raise ConversionError(f'weights of no generator: {error}') from error
+
+
+def _pose_shape(arrays: Arrays) -> tuple[int, ...]:
+  """Sizes of the descriptor and of a single pose."""
   normed = sorted(n for n in arrays if n.endswith(('_orig', '.weight_u')))
   if normed:
     raise ConversionError(
       f'{normed[0]} and others belong to a spectral norm, which no released '
       'generator has; divide the weights by it and save them again'
     )
-  glass = f'warpping_net{domain}.hourglass'
-  edit = f'editing_net{domain}'
-  mapping = _shape(arrays, 'mapping_net.first.0.weight')
-  if len(mapping) != 2:
+  shape = _shape(arrays, 'mapping_net.first.0.weight')
+  if len(shape) != 2:
     raise ConversionError(
-      f'mapping_net.first.0.weight is {mapping}: this generator is driven '
-      'by windows of frames; one that is driven by single poses is needed'
+      f'mapping_net.first.0.weight is {shape}: this generator is driven by '
+      'windows of frames; one that is driven by single poses is needed'
     )
-  warp_input = _shape(arrays, f'{glass}.encoder.input_layer.weight', 4)
-  edit_input = _shape(arrays, f'{edit}.encoder.first.model.0.weight', 4)
-  hidden = _shape(
-    arrays, f'{glass}.encoder.encoder0.norm_0.mlp_shared.0.weight', 2
-  )
-  widths = [
-    *_outputs(arrays, rf'{glass}\.encoder\.encoder\d+\.conv_0\.weight'),
-    *_outputs(arrays, rf'{edit}\.encoder\.down\d+\.model\.0\.weight'),
-  ]
-  blocks = _count(arrays, rf'{edit}\.decoder\.res\d+\.res(\d+)\.conv2\.weight')
-  try:
-    return PIRendererConfig(
-      pose_size=mapping[1],
-      descriptor_size=mapping[0],
-      mapping_layers=_count(arrays, r'mapping_net\.encoder(\d+)\.1\.weight'),
-      warping_channels=warp_input[0],
-      warping_down=_count(
-        arrays, rf'{glass}\.encoder\.encoder(\d+)\.conv_0\.weight'
-      ),
-      warping_up=_count(
-        arrays, rf'{glass}\.decoder\.decoder(\d+)\.conv_0\.weight'
-      ),
-      editing_channels=edit_input[0],
-      editing_levels=_count(
-        arrays, rf'{edit}\.encoder\.down(\d+)\.model\.0\.weight'
-      ),
-      editing_blocks=blocks,
-      max_channels=max(widths, default=0),
-      adain_hidden=hidden[0],
-      image_channels=warp_input[1],
-      compat=True,
-    )
-  except ValueError as error:
-    raise ConversionError(f'weights of no generator: {error}') from error
+  return shape
 
 
 def fomm_config(arrays: Arrays) -> FOMMConfig:

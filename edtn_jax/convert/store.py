@@ -68,6 +68,7 @@ def write_run(
 
   Raises:
     WorkdirError: if `workdir` is not new.
+    OSError: if it cannot be written; nothing of it stays behind.
   """
   check_new(workdir)
   workdir = epath.Path(workdir)
@@ -78,18 +79,33 @@ def write_run(
       'sha256': _sha256(source),
       'weights': weights,
     }
-  manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
-  manager.save(
-    0,
-    {'params': dict(params), 'constants': dict(constants or {})},
-    data={},
-    config=config,
-    metrics=None,
-  )
-  manager.close()
-  workdir_lib.write_config(workdir, config)
-  workdir_lib.append_provenance(workdir, converted_from=source.name)
+  existed = workdir.exists()
+  try:
+    manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
+    manager.save(
+      0,
+      {'params': dict(params), 'constants': dict(constants or {})},
+      data={},
+      config=config,
+      metrics=None,
+    )
+    manager.close()
+    workdir_lib.append_provenance(workdir, converted_from=source.name)
+    workdir_lib.write_config(workdir, config)
+  except BaseException:
+    _remove(workdir, existed)
+    raise
   logging.info('Converted %s into %s', source, workdir)
+
+
+def _remove(workdir: epath.Path, existed: bool) -> None:
+  """Leaves nothing of a run that could not be written, a full disk's say."""
+  if not existed:
+    workdir.rmtree(missing_ok=True)
+    return
+  (workdir / workdir_lib.CHECKPOINTS).rmtree(missing_ok=True)
+  for name in (workdir_lib.CONFIG, workdir_lib.PROVENANCE):
+    (workdir / name).unlink(missing_ok=True)
 
 
 def _sha256(path: pathlib.Path) -> str:

@@ -95,8 +95,9 @@ def camera_in_picture(
     size: width and height of the picture, pixels.
 
   Returns:
-    [..., 3] float32: the same camera over the picture's inscribed unit: its
-    longer side spans [-1, 1], the middle is 0.
+    [..., 3] float32: the same camera over the picture, as the landmark fit
+    gives it: picture coordinates span [-1, 1] along the longer side, 0 being
+    the middle.
   """
   camera = np.asarray(camera, np.float64)
   matrix = np.asarray(matrix, np.float64)
