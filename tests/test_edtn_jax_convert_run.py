@@ -369,7 +369,7 @@ def test_a_truncated_file(checkpoint, tmp_path):
     ({'model': 'fomm'}, 'no weights of fomm; it looks like --model=pirend'),
     ({'model': 'gan'}, 'no model .gan.'),
     ({'weights': 'best'}, 'wanted ema, raw, bare'),
-    ({'weights': 'bare'}, "has no prefix.*Try weights='ema'"),
+    ({'weights': 'bare'}, "without a prefix.*Try weights='ema'"),
     ({'size': 30}, 'must be a multiple of 8'),
     ({'size': -8}, 'must be at least 1'),
     ({'pose_adapter': 'a.npy'}, 'belongs to edtn, this is pirenderer'),

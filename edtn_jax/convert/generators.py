@@ -191,7 +191,7 @@ def chosen_weights(
 def _absent(model_name, weights, arrays) -> str:
   """Message about weights that the checkpoint does not have."""
   prefix = FORMATS[model_name].prefixes[weights]
-  kind = f'begins with {prefix!r}' if prefix else 'has no prefix'
+  kind = f'begins with {prefix!r}' if prefix else 'stands without a prefix'
   present = weights_in(model_name, arrays)
   first = ', '.join(list(arrays)[:3])
   text = (
