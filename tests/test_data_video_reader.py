@@ -140,6 +140,26 @@ def test_all_eight_turns_by_hand():
     np.testing.assert_array_equal(turned[..., 0], wanted)
 
 
+def test_a_film_that_was_trimmed_misses_nothing(tmp_path):
+  path = _write_stamped(
+    tmp_path / 'x.mp4', range(0, 2400, 40), options={'g': '5', 'bf': '0'}
+  )
+  content = bytearray(path.read_bytes())
+  # The edit list shows 0.4 s from 0.8 s on (ISO/IEC 14496-12, 8.6.6), as phones
+  # trim: what is cut off stays in the file.
+  start = content.index(b'elst') + 12
+  with av.open(str(path)) as container:
+    ticks = int(0.8 / container.streams.video[0].time_base)
+  content[start : start + 8] = struct.pack('>Ii', 400, ticks)
+  path.write_bytes(content)
+  with open_video(path) as reader:
+    frames = list(reader)
+    assert [_number(f.image) for f in frames] == list(range(20, 30))
+    assert frames[-1].time_s == pytest.approx(0.36)
+    assert abs(reader.num_frames - 10) <= 3
+    assert reader.skipped == []
+
+
 def test_pixels_become_square(tmp_path):
   path = tmp_path / 'x.mkv'
   with av.open(str(path), 'w') as container:

@@ -42,7 +42,7 @@ class FileReader(VideoReader):
         name,
         fps=mean_fps(stream),
         size=(0, 0),
-        num_frames=stream.frames or None,
+        num_frames=_count(stream),
         has_audio=any(s.codec_context for s in container.streams.audio),
       )
       self._aspect = stream.sample_aspect_ratio or fractions.Fraction(1)
@@ -102,7 +102,7 @@ class _Decoder:
         yield from self._decode(packet)
     except self._av.error.FFmpegError as error:
       self.faults.append(f'after packet {packets}: cannot be read on ({error})')
-    missing = (self._stream.frames or 0) - packets
+    missing = len(_index(self._stream)) - packets
     if missing > 0:
       self.faults += [
         f'packet {packets + i}: is missing, the file ends early'
@@ -225,6 +225,22 @@ def mean_fps(stream: Any) -> fractions.Fraction:
     except VideoError:
       continue
   return DEFAULT_FPS
+
+
+def _index(stream: Any) -> list[Any]:
+  """Entries of the index for every frame; empty if there is none.
+
+  Where a film was trimmed without being encoded again, its header still
+  counts the frames that were cut off. The index does not.
+  """
+  # Some kinds of file index key frames only, and have no count of frames.
+  return list(getattr(stream, 'index_entries', ())) if stream.frames else []
+
+
+def _count(stream: Any) -> int | None:
+  """How many frames are shown, as far as the file tells."""
+  shown = sum(not entry.is_discard for entry in _index(stream))
+  return shown or stream.frames or None
 
 
 def display_matrix(frame: Any) -> np.ndarray:

@@ -42,7 +42,8 @@ class VideoReader(abc.ABC):
     name: what the source is called, for messages.
     fps: frames a second, a fraction; the mean where the rate varies.
     size: (width, height) of every frame in pixels, as it is shown.
-    num_frames: how many the source says it has, None if it does not say.
+    num_frames: how many the source says it has, None if it does not say; may
+      be off by a few where a film was trimmed without being encoded again.
     is_live: whether frames come as time passes and cannot be had again.
     has_audio: whether there is sound.
     skipped: what could not be decoded in the current or last iteration, a
