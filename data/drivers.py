@@ -15,11 +15,13 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from absl import logging
 
 from data import codes, dataset, deca, files, layout
+from data.video import picture_reader
 
 # Camera of codes that come without one: unit scale, centred.
 NEUTRAL_CAMERA = (1.0, 0.0, 0.0)
@@ -45,13 +47,19 @@ class Driver(abc.ABC):
     name: what to call it.
     expression_space: whose expression basis its codes belong to.
     num_frames: its length, None if unknown.
+    fps: frames a second, None if its source does not say.
     skipped: frames bridged so far in the latest pass over it.
   """
 
   name: str
   expression_space: str
   num_frames: int | None
+  fps: float | None = None
   skipped: list[deca.SkippedFrame]
+
+  def summary(self) -> Mapping[str, Any]:
+    """What a report says of it, after a pass."""
+    return {}
 
   @abc.abstractmethod
   def __iter__(self) -> Iterator[codes.CodeClip]:
@@ -188,6 +196,26 @@ def open_driver(
       'prepared data set or an .npz'
     )
   return MatFolderDriver(path, chunk_frames)
+
+
+def holds_codes(path: str | os.PathLike) -> bool:
+  """Whether something is for `open_driver`, and not a moving picture.
+
+  Args:
+    path: file or folder.
+
+  Returns:
+    True for an `.npz`, a prepared data set and a folder that holds a `.mat`
+    file or no picture.
+  """
+  path = pathlib.Path(path)
+  if not path.is_dir():
+    return path.suffix.lower() == '.npz'
+  if _is_dataset(path) or deca.list_frames(path):
+    return True
+  return not any(
+    file.suffix.lower() in picture_reader.SUFFIXES for file in path.iterdir()
+  )
 
 
 def _reject_choice(path: pathlib.Path, **choices: str | None) -> None:

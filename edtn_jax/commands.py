@@ -107,7 +107,11 @@ def reenact(
   smoothing: bool = True,
   head_pose: str = 'absolute',
   angle_limit_deg: float = 35.0,
-  fps: float = 25.0,
+  fps: float = 0.0,
+  audio: bool = True,
+  encoder: str = 'landmarks',
+  encoder_weights: str = '',
+  landmark_map: str = '',
   media: str = 'gif',
   gif_every: int = 2,
   gif_max_frames: int = 120,
@@ -119,11 +123,12 @@ def reenact(
   batch_size: int = 8,
   pose: str = '',
 ) -> int:
-  """Drive an anime character by face codes: pose vectors, moving pictures.
+  """Drive an anime character by a face: pose vectors, moving pictures.
 
   Args:
     output: directory for the results
-    driving: folder of DECA .mat files, prepared data set, or .npz
+    driving: video or folder of pictures of a face; or codes: folder of DECA
+      .mat files, prepared data set, .npz
     workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
       export"
     step: checkpoint step; -1 takes the newest
@@ -140,7 +145,12 @@ def reenact(
     smoothing: whether to run the one-euro filter
     head_pose: absolute or relative
     angle_limit_deg: head angles are clamped to plus and minus this
-    fps: frames a second of the driver
+    fps: frames a second of a driver that does not say; 0 is 25
+    audio: whether an MP4 gets the driver's sound
+    encoder: from pictures to codes: landmarks, or deca with its weights
+    encoder_weights: for --encoder=deca, directory that "edtn convert" made
+    landmark_map: for landmarks on a FLAME file, the public
+      mediapipe_landmark_embedding.npz
     media: moving pictures to make, comma-separated: gif, mp4 (needs the extra
       [video]), webp, png (a folder of numbered frames); or none
     gif_every: GIF and WebP take one frame in so many; MP4 and PNG take all
@@ -182,6 +192,7 @@ def reenact(
     head_pose=head_pose,
     angle_limit_deg=angle_limit_deg,
     fps=fps,
+    audio=audio,
     media=() if media == 'none' else tuple(dict.fromkeys(_words(media))),
     gif_every=gif_every,
     gif_max_frames=gif_max_frames,
@@ -200,6 +211,9 @@ def reenact(
     clip=clip or None,
     split=split or None,
     characters=characters,
+    encoder=encoder,
+    encoder_weights=encoder_weights,
+    landmark_map=landmark_map,
   )
   print(f'{summary["frames"]} frames -> {output}: {summary["files"]}')
   return 0

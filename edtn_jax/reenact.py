@@ -32,9 +32,13 @@ from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_pictures import ReenactPictures, picture_names
 from edtn_jax.signal import pose
 from edtn_jax.signal.neutral import Neutral, NeutralFinder
+from edtn_jax.stopwatch import Stopwatch
 
 SUMMARY_NAME = 'summary.json'
 _FORMAT = 'edtn_reenactment'
+
+# Of a driver that does not say.
+DEFAULT_FPS = 25.0
 
 Translate = collections.abc.Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -99,12 +103,13 @@ def reenact(
     *picture_names(options.media, puppets),
   ]
   _check_output(output_dir, results, options.media)
-  clock = summary_lib.Stopwatch()
+  clock = Stopwatch()
   neutral = None
   if options.needs_neutral:
     neutral = _find_neutral(driver, translate, options, clock)
   output_dir.mkdir(parents=True, exist_ok=True)
-  process = _Process(options, neutral)
+  fps = options.fps or getattr(driver, 'fps', None) or DEFAULT_FPS
+  process = _Process(options, neutral, fps)
   statistics = summary_lib.Statistics()
   with contextlib.ExitStack() as stack:
     pose_files = stack.enter_context(open_pose_files(output_dir))
@@ -112,13 +117,14 @@ def reenact(
       ReenactPictures(
         output_dir,
         media=options.media,
-        fps=options.fps,
+        fps=fps,
         every=options.gif_every,
         max_frames=options.gif_max_frames,
         panel_size=options.panel_size,
         scene=scene,
         frame_picture=frame_picture,
         puppets=puppets,
+        audio_from=_audio(driver, options),
         progress=summary_lib.ProgressLine(getattr(driver, 'num_frames', None)),
       )
     )
@@ -144,7 +150,9 @@ def reenact(
   summary = {
     'format': _FORMAT,
     'frames': pose_files.frame_count,
+    'fps': round(fps, 4),
     **_skipped_summary(driver),
+    **_driver_summary(driver),
     'pictures': pictures.frame_counts(),
     'clamped_frames': process.clamp.clamped_frames,
     **statistics.summary(),
@@ -188,15 +196,15 @@ def _check_output(
 class _Process:
   """Everything between the network and the files, with its state."""
 
-  def __init__(self, options: ReenactOptions, neutral: Neutral | None):
+  def __init__(
+    self, options: ReenactOptions, neutral: Neutral | None, fps: float
+  ):
     self.code_offset = neutral.expression if options.neutral == 'code' else None
     self._head = None
     if options.head_pose == 'relative':
       reference = neutral.global_pose if neutral else None
       self._head = pose.RelativeHeadPose(reference)
-    self._smooth = (
-      pose.make_smoothing(options.fps) if options.smoothing else None
-    )
+    self._smooth = pose.make_smoothing(fps) if options.smoothing else None
     self.clamp = pose.ClampAngles(options.angle_limit_deg)
     steps = [
       pose.Gain(mouth=options.mouth_gain, eye=options.eye_gain),
@@ -273,6 +281,14 @@ def _skipped_summary(driver) -> dict[str, Any]:
     'skipped_frames': len(skipped),
     'skipped': [f'{frame.path}: {frame.reason}' for frame in skipped],
   }
+
+
+def _driver_summary(driver) -> dict[str, Any]:
+  return dict(driver.summary()) if hasattr(driver, 'summary') else {}
+
+
+def _audio(driver, options: ReenactOptions) -> str | None:
+  return getattr(driver, 'audio_path', None) if options.audio else None
 
 
 def _puppets_summary(puppets) -> dict[str, Any]:

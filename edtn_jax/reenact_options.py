@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from data.video import VideoError
-from data.video.mp4 import require_av
+from data.video.pyav import require_av
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.media import MEDIA
 
@@ -35,7 +35,8 @@ class ReenactOptions:
     head_pose: `absolute` passes the head rotation on; `relative` measures it
       from the neutral frames, or from the first frame without calibration.
     angle_limit_deg: head angles are clamped to plus and minus this.
-    fps: frames a second of the driver.
+    fps: frames a second of the driver; 0 takes what it says, else 25.
+    audio: whether an MP4 gets the sound of a driver that has some.
     media: kinds of moving picture to draw, of `pictures.media.MEDIA`.
     gif_every: GIF and WebP take one frame in so many.
     gif_max_frames: GIF and WebP end after so many pictures.
@@ -50,7 +51,8 @@ class ReenactOptions:
   smoothing: bool = True
   head_pose: str = 'absolute'
   angle_limit_deg: float = 35.0
-  fps: float = 25.0
+  fps: float = 0.0
+  audio: bool = True
   media: tuple[str, ...] = ('gif',)
   gif_every: int = 2
   gif_max_frames: int = 120
@@ -73,7 +75,6 @@ class ReenactOptions:
       ('mouth_gain', 0, 10),
       ('eye_gain', 0, 10),
       ('angle_limit_deg', 1, 180),
-      ('fps', 1, 1000),
       ('gif_every', 1, 10_000),
       ('gif_max_frames', 1, 1000),
       ('panel_size', 128, 1024),
@@ -84,6 +85,12 @@ class ReenactOptions:
         rule = f'must be {low} to {high}'
         default = type(self).__dataclass_fields__[key].default
         problems.append(Problem(key, value, rule, f'The default is {default}.'))
+    if self.fps and not 1 <= self.fps <= 1000:
+      problems.append(
+        Problem(
+          'fps', self.fps, 'must be 1 to 1000, or 0', 'Leave it out, or say 25.'
+        )
+      )
     if self.neutral_frames and not self.needs_neutral:
       problems.append(
         Problem(
@@ -106,7 +113,7 @@ class ReenactOptions:
     ]
     if 'mp4' in self.media:
       try:
-        require_av()
+        require_av('--media=mp4')
       except VideoError as error:
         problems.append(
           Problem('media', 'mp4', str(error), 'Or use --media=webp,gif.')

@@ -50,6 +50,7 @@ class ReenactPictures:
     scene: MeshScene | None = None,
     frame_picture: FramePicture | None = None,
     puppets: Mapping[str, Puppet] = types.MappingProxyType({}),
+    audio_from: str | None = None,
     progress: ProgressLine | None = None,
   ):
     """Prepares everything; files are opened by `with`.
@@ -65,6 +66,7 @@ class ReenactPictures:
       frame_picture: gives the driving frames, or None.
       puppets: draw the characters, by names of `storyboard.TITLES`; of each
         there is also a moving picture of that name.
+      audio_from: file whose sound an MP4 gets, or None.
       progress: is told of every frame, drawn or not.
     """
     self._puppets = dict(puppets)
@@ -86,6 +88,7 @@ class ReenactPictures:
         every=every,
         max_frames=max_frames,
         flat_colors=flat_colors,
+        audio_from=audio_from,
       )
 
     self._movies = {STORYBOARD: movie(STORYBOARD, style.FLAT_COLORS)}

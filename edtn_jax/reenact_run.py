@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import logging
 
 from data.codes import FLAME_SPACE
-from data.drivers import open_driver
+from data.drivers import Driver, holds_codes, open_driver
 from edtn_jax import bundles, checkpoints, faces
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
@@ -20,6 +21,11 @@ from edtn_jax.reenact import ReenactError, reenact
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.pose_adapter import load_pose_adapter
+
+_NO_ADAPTER = (
+  'this checkpoint carries no pose adapter. Give --pose_adapter=MATRIX.npy, or '
+  'convert with it.'
+)
 
 
 def reenact_run(
@@ -36,11 +42,15 @@ def reenact_run(
   clip: str | None = None,
   split: str | None = None,
   characters: CharacterChoice | None = None,
+  encoder: str = 'landmarks',
+  encoder_weights: str = '',
+  landmark_map: str = '',
 ) -> dict[str, Any]:
-  """Drives an anime pose by recorded codes.
+  """Drives an anime pose by a moving picture of a face, or recorded codes.
 
   Args:
-    driving: folder of DECA .mat files, prepared data set, or .npz.
+    driving: video, folder of pictures, folder of DECA .mat files, prepared
+      data set, or .npz.
     workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
       export".
     output: directory for the results.
@@ -53,6 +63,9 @@ def reenact_run(
     clip: clip name in a data set.
     split: split of a data set.
     characters: what to drive; nothing when None.
+    encoder: of `encoders.clip_encoders.ENCODERS`, for pictures.
+    encoder_weights: converted weights of `deca`, or ''.
+    landmark_map: where the landmarks lie on a FLAME file's head, or ''.
 
   Returns:
     The summary, see `edtn_jax.reenact.reenact`.
@@ -62,7 +75,7 @@ def reenact_run(
       moving picture.
     ReenactError: if codes and network speak of different face models.
     CheckpointError, PoseAdapterError, FlameFileError, CharacterError,
-      SourceError: see there.
+      SourceError, DriverError, VideoError, ModelError: see there.
   """
   characters = characters or CharacterChoice()
   options.validate()
@@ -71,7 +84,16 @@ def reenact_run(
   )
   puppets = characters.open(options.puppet_size)
   found = bundles.load_model(workdir, step=step)
-  driver = open_driver(driving, split=split, clip=clip)
+  driver = _open_driver(
+    driving,
+    options,
+    split=split,
+    clip=clip,
+    face=lambda: _face(found, face, landmarks, pose_adapter),
+    encoder=encoder,
+    encoder_weights=encoder_weights,
+    landmark_map=landmark_map,
+  )
   space = faces.expression_space(found.config.face)
   if driver.expression_space != space:
     raise ReenactError(
@@ -81,7 +103,9 @@ def reenact_run(
       'train with --config.face.expression_space=flame.'
     )
   translate = make_translate(found)
-  pictures = FrameFolder(frames) if frames else None
+  pictures = getattr(driver, 'frame_picture', None)
+  if frames:
+    pictures = FrameFolder(frames)
   scene = None
   if options.media:
     scene = _scene(found, face, landmarks, pose_adapter, options.panel_size)
@@ -120,6 +144,17 @@ def _scene(
   size: int,
 ) -> MeshScene | None:
   """Head model for the pictures, or None where no adapter relates it."""
+  loaded = _face(found, face, landmarks, pose_adapter)
+  if loaded is None:
+    logging.warning('No meshes in the pictures: %s', _NO_ADAPTER)
+    return None
+  return face_scene(loaded, size)
+
+
+def _face(
+  found: checkpoints.Checkpoint, face: str, landmarks: str, pose_adapter: str
+) -> faces.Face | None:
+  """Head model of a run, or None where no adapter relates it to codes."""
   config = found.config.face.copy_and_resolve_references()
   if face:
     config.model, config.landmarks = face, landmarks
@@ -127,9 +162,43 @@ def _scene(
   if pose_adapter:
     adapter = load_pose_adapter(pose_adapter)
   if adapter is None and faces.expression_space(config) == FLAME_SPACE:
-    logging.warning(
-      'No meshes in the pictures: this checkpoint carries no pose adapter. '
-      'Give --pose_adapter=MATRIX.npy, or convert with it.'
-    )
     return None
-  return face_scene(faces.load_face(config, adapter), size)
+  return faces.load_face(config, adapter)
+
+
+def _open_driver(
+  driving: str | os.PathLike,
+  options: ReenactOptions,
+  *,
+  split: str | None,
+  clip: str | None,
+  face: Callable[[], faces.Face | None],
+  encoder: str,
+  **encoder_options: str,
+) -> Driver:
+  """Codes, or a moving picture that is encoded."""
+  if holds_codes(driving):
+    given = {k: v for k, v in encoder_options.items() if v}
+    _refuse(given, 'is for moving pictures, and these are codes')
+    return open_driver(driving, split=split, clip=clip)
+  given = {k: v for k, v in (('split', split), ('clip', clip)) if v}
+  _refuse(given, 'is for prepared data sets, and this is a moving picture')
+  # Only here, so that codes need none of the packages it does.
+  from edtn_jax.encoders.opening import open_encoder, open_video_driver
+
+  known = face()
+  if known is None:
+    raise ReenactError(f'{driving} cannot be encoded: {_NO_ADAPTER}')
+  return open_video_driver(
+    driving,
+    open_encoder(encoder, known, **encoder_options),
+    fps=options.fps or None,
+    resting=options.neutral_frames,
+  )
+
+
+def _refuse(given: Mapping[str, str], rule: str) -> None:
+  if given:
+    raise ConfigError(
+      [Problem(name, v, rule, 'Leave it out.') for name, v in given.items()]
+    )

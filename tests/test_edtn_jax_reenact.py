@@ -472,7 +472,7 @@ def test_released_network_output_is_kept_exactly(tmp_path, shared_dir):
 
 def test_all_wrong_options_at_once(tmp_path):
   options = ReenactOptions(
-    neutral='maybe', head_pose='up', mouth_gain=-1, fps=0, gif_every=0
+    neutral='maybe', head_pose='up', mouth_gain=-1, fps=0.5, gif_every=0
   )
   with pytest.raises(ConfigError, match='5 problems') as error:
     reenact(_Driver(_codes(3)), _first_numbers, tmp_path, options=options)

@@ -42,6 +42,7 @@ class MovingPicture:
     every: int = 1,
     max_frames: int = 120,
     flat_colors: tuple[style.Color, ...] = style.FLAT_COLORS,
+    audio_from: str | os.PathLike | None = None,
   ):
     """Decides on names; nothing is opened yet.
 
@@ -53,6 +54,7 @@ class MovingPicture:
       every: GIF and WebP take one frame in so many.
       max_frames: GIF and WebP end after so many pictures.
       flat_colors: colours that the GIF must hold exactly.
+      audio_from: file whose sound the MP4 gets.
     """
     self._paths = {
       kind: pathlib.Path(folder) / media_name(stem, kind) for kind in kinds
@@ -61,6 +63,7 @@ class MovingPicture:
     self._every = every
     self._max_frames = max_frames
     self._flat_colors = flat_colors
+    self._audio_from = audio_from
     self._stack = contextlib.ExitStack()
     self._writers = {}
 
@@ -72,6 +75,7 @@ class MovingPicture:
           self._fps / (self._every if kind in _SHORT else 1),
           background=style.MESH_BACKGROUND,
           flat_colors=self._flat_colors,
+          audio_from=self._audio_from if kind == 'mp4' else None,
         )
         self._writers[kind] = stack.enter_context(writer)
       self._stack = stack.pop_all()
