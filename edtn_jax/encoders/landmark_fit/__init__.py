@@ -11,7 +11,10 @@ from edtn_jax.encoders.landmark_fit.correspondence import (
   read_landmark_map,
 )
 from edtn_jax.encoders.landmark_fit.encoder import LandmarkEncoder
-from edtn_jax.encoders.landmark_fit.options import FitOptions
+from edtn_jax.encoders.landmark_fit.options import (
+  FitOptions,
+  adapter_covariance,
+)
 from edtn_jax.encoders.landmark_fit.person import CalibrationError, Person
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
   'LandmarkMap',
   'LandmarkMapError',
   'Person',
+  'adapter_covariance',
   'landmark_map',
   'read_landmark_map',
 ]

@@ -49,8 +49,9 @@ _EYELIDS = frozenset(
   )
 )  # fmt: skip
 
-# Weights: how far each kind is trusted against a point of nose or mouth.
-_PLAIN, _BROW, _LID, _SKIN, _OUTLINE = 1.0, 0.6, 0.15, 0.35, 0.12
+# Weights: how far each kind is trusted against a point of nose or skin. Below
+# the mouth the mesh follows the lips and not the chin; the outline slides.
+_PLAIN, _LIP, _BROW, _LID, _JAW, _OUTLINE = 1.0, 2.0, 1.2, 0.15, 0.1, 0.12
 _OUTLINE_POINTS = frozenset(
   (
     10, 21, 54, 58, 67, 93, 109, 127, 132, 136, 148, 149, 150, 152, 162, 172,
@@ -58,6 +59,18 @@ _OUTLINE_POINTS = frozenset(
     397, 400, 454,
   )
 )  # fmt: skip
+_JAW_POINTS = frozenset(
+  (18, 175, 192, 199, 200, 202, 204, 212, 214, 416, 422, 424, 432, 434)
+)
+_LIP_POINTS = frozenset(_STATIC[31:])
+# Bone near below the skin: forehead, nose, corners of the eyes, outline.
+_RIGID_POINTS = _OUTLINE_POINTS | frozenset(
+  (
+    2, 4, 5, 9, 33, 68, 69, 97, 98, 104, 108, 126, 133, 151, 168, 197, 263,
+    298, 299, 326, 327, 333, 337, 355, 362,
+  )
+)  # fmt: skip
+_DEPTH = 0.05
 _BROW_POINTS = frozenset(_STATIC[:10] + _LOWER_BROW)
 
 
@@ -127,6 +140,15 @@ class LandmarkMap:
           f'{LID_PAIRS[side == "right"]} is needed'
         )
     return problems
+
+  @property
+  def depth_weight(self) -> np.ndarray:
+    """[N] float32, how far the depth of each landmark is trusted.
+
+    FaceMesh hardly moves lips, brows and cheeks in depth when they do.
+    """
+    rigid = np.isin(self.mesh_index, list(_RIGID_POINTS))
+    return np.where(rigid, self.weight, _DEPTH * self.weight)
 
   def lid_rows(self) -> tuple[np.ndarray, np.ndarray]:
     """Rows of lid points above each other.
@@ -240,15 +262,14 @@ def _is_procedural(assets: FlameAssets) -> bool:
 
 def _weights(mesh_index: np.ndarray) -> np.ndarray:
   """[N] float32 by what kind of point each landmark is."""
-  static = frozenset(_STATIC)
-
-  def one(index: int) -> float:
-    if index in _EYELIDS:
-      return _LID
-    if index in _OUTLINE_POINTS:
-      return _OUTLINE
-    if index in _BROW_POINTS:
-      return _BROW
-    return _PLAIN if index in static else _SKIN
-
-  return np.array([one(int(index)) for index in mesh_index], np.float32)
+  kinds = (
+    (_EYELIDS, _LID),
+    (_OUTLINE_POINTS, _OUTLINE),
+    (_JAW_POINTS, _JAW),
+    (_LIP_POINTS, _LIP),
+    (_BROW_POINTS, _BROW),
+  )
+  weights = np.full(len(mesh_index), _PLAIN, np.float32)
+  for points, weight in kinds:
+    weights[np.isin(mesh_index, list(points))] = weight
+  return weights

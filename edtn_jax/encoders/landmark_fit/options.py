@@ -7,9 +7,14 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
+from data import pose_vector
 from edtn_jax.encoders.landmark_fit.blocks import HeadBlocks
 from edtn_jax.encoders.landmark_fit.correspondence import LandmarkMap
 from edtn_jax.encoders.landmark_fit.solver import Prior
+
+# Root mean square of pose coefficients over time. People blink more often than
+# they smile with closed eyes, and the lids' landmarks do not tell which it is.
+_COMMON, _RARE = 0.3, 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +25,13 @@ class FitOptions:
     num_expression: E, expression coefficients that take part; the others of
       a code are 0.
     landmark_sigma: metres by which a landmark of weight 1 is off.
-    depth_sigma: the same along the view, where FaceMesh guesses.
+    depth_sigma: the same along the view, for points on bone. Trusted more
+      than places in the picture: FaceMesh knows a turned head as such, and
+      depth tells the turn from a face that only moves.
     lid_sigma: of a lid opening, relative to the open lid.
-    expression_sigma: standard deviation of an expression coefficient; bases
-      are scaled so that 1 is natural.
-    expression_covariance: [E, E] instead, where codes are known to be
-      distributed otherwise.
+    expression_sigma: standard deviation of an expression coefficient. Bases
+      are scaled so that 1 is natural; less leaves more to the jaw.
+    expression_covariance: [E, E] instead, see `adapter_covariance`.
     jaw_sigma: radians about x (opening), y, z.
     jaw_low: bounds of the jaw, radians.
     jaw_high: bounds of the jaw, radians.
@@ -38,9 +44,9 @@ class FitOptions:
 
   num_expression: int = 50
   landmark_sigma: float = 0.002
-  depth_sigma: float = 0.006
+  depth_sigma: float = 0.001
   lid_sigma: float = 0.08
-  expression_sigma: float = 1.0
+  expression_sigma: float = 0.5
   expression_covariance: np.ndarray | None = None
   jaw_sigma: tuple[float, float, float] = (0.15, 0.02, 0.02)
   jaw_low: tuple[float, float, float] = (-0.06, -0.1, -0.1)
@@ -103,7 +109,7 @@ def make_prior(
   jaw_step = np.full(3, float(continued) / options.jaw_step**2)
   numbers = {
     'weight': landmarks.weight / options.landmark_sigma**2,
-    'depth': (options.landmark_sigma / options.depth_sigma) ** 2,
+    'depth': landmarks.depth_weight / options.depth_sigma**2,
     'lid': 1 / options.lid_sigma**2,
     'expression': expression,
     'expression_step': step,
@@ -115,6 +121,32 @@ def make_prior(
   return Prior(
     **{name: jnp.asarray(n, jnp.float32) for name, n in numbers.items()}
   )
+
+
+def adapter_covariance(
+  pose_adapter: np.ndarray, *, rest: float = 0.1
+) -> np.ndarray:
+  """How expressions spread that a translator with this adapter knows.
+
+  Use it as `FitOptions.expression_covariance`: of all expressions that explain
+  the landmarks, the fit then prefers those that mean something.
+
+  Args:
+    pose_adapter: [17, E] float, expressions of the pose coefficients.
+    rest: standard deviation of what the adapter does not span.
+
+  Returns:
+    [E, E] float64.
+  """
+  adapter = np.asarray(pose_adapter, np.float64)
+  deviation = np.array(
+    [
+      _RARE if 'happy' in name else _COMMON
+      for name in pose_vector.COEFFICIENT_NAMES
+    ]
+  )
+  spread = deviation[:, None] * adapter
+  return spread.T @ spread + rest**2 * np.eye(adapter.shape[1])
 
 
 def _without(precision, gradients):

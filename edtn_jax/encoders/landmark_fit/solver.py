@@ -40,7 +40,7 @@ class Prior:
 
   Attributes:
     weight: [N] float32, precision of the landmarks across the view, 1/m^2.
-    depth: float32, precision of depth over that across the view.
+    depth: [N] float32, precision of their depth, 1/m^2.
     lid: float32, precision of lid openings, relative to the open lid.
     expression: [E, E] float32, precision of the expression around 0.
     expression_step: [E, E] float32, of its change from frame to frame.
@@ -224,8 +224,9 @@ def _gauss_newton(blocks, prior, points, lids, state, fit):
     axis=-1,
   )
   facing = blocks.normals @ fit.rotation[2]
-  weight = prior.weight * jnp.clip(facing + 0.4, _HIDDEN, 1.0)
-  root = jnp.sqrt(weight[:, None] * jnp.array([1.0, 1.0, prior.depth]))
+  seen = jnp.clip(facing + 0.4, _HIDDEN, 1.0)
+  weight = jnp.stack([prior.weight, prior.weight, prior.depth], axis=-1)
+  root = jnp.sqrt(seen[:, None] * weight)
   rows = (root[..., None] * jacobian).reshape(-1, jacobian.shape[-1])
   normal = rows.T @ rows
   gradient = (root * residual).reshape(-1) @ rows
