@@ -8,12 +8,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from data.characters.character import Character
+from data.characters.model3d import RENDERERS
 from data.characters.model3d.errors import CharacterError
 
 __all__ = ['AnimeCharacter', 'CharacterError', 'open_character']
 
 SUFFIXES = ('.vrm', '.glb', '.gltf')
-RENDERERS = ('auto', 'gl', 'software')
 
 
 @runtime_checkable

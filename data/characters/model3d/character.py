@@ -10,14 +10,12 @@ from absl import logging
 
 from data import pose_vector
 from data.characters.checked_pose import checked_pose
-from data.characters.model3d import shading
+from data.characters.model3d import RENDERERS, shading
 from data.characters.model3d.errors import CharacterError
 from data.characters.model3d.reading import Model, read_model
 from data.characters.model3d.shading import Frame
 from data.characters.model3d.software import SoftwareRenderer
 from data.characters.model3d.surface_flow import surface_flow
-
-RENDERERS = ('auto', 'gl', 'software')
 
 
 def _make_renderer(name: str, model: Model, path: str):
