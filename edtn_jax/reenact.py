@@ -56,6 +56,7 @@ def reenact(
   scene: MeshScene | None = None,
   frame_picture: FramePicture | None = None,
   puppets: collections.abc.Mapping[str, Puppet] = types.MappingProxyType({}),
+  overlap: bool = True,
 ) -> dict[str, Any]:
   """Turns a driver into pose vectors and moving pictures.
 
@@ -80,6 +81,8 @@ def reenact(
     puppets: draw the characters that are driven, by names of
       `pictures.storyboard.TITLES`, such as
       `animation.puppet.CharacterChoice.open` gives.
+    overlap: whether files are written while the next frames are drawn; off,
+      the time of each stage can be measured.
 
   Returns:
     The summary, as in `summary.json`: frames, skipped frames, statistics a
@@ -126,6 +129,7 @@ def reenact(
         puppets=puppets,
         audio_from=_audio(driver, options),
         progress=summary_lib.ProgressLine(getattr(driver, 'num_frames', None)),
+        overlap=overlap,
       )
     )
     for chunk in clock.each('read', _one_clip(driver)):

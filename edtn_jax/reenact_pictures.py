@@ -52,6 +52,7 @@ class ReenactPictures:
     puppets: Mapping[str, Puppet] = types.MappingProxyType({}),
     audio_from: str | None = None,
     progress: ProgressLine | None = None,
+    overlap: bool = True,
   ):
     """Prepares everything; files are opened by `with`.
 
@@ -68,6 +69,7 @@ class ReenactPictures:
         there is also a moving picture of that name.
       audio_from: file whose sound an MP4 gets, or None.
       progress: is told of every frame, drawn or not.
+      overlap: whether files are written while the next frames are drawn.
     """
     self._puppets = dict(puppets)
     self._progress = progress
@@ -89,6 +91,7 @@ class ReenactPictures:
         max_frames=max_frames,
         flat_colors=flat_colors,
         audio_from=audio_from,
+        overlap=overlap,
       )
 
     self._movies = {STORYBOARD: movie(STORYBOARD, style.FLAT_COLORS)}
@@ -104,6 +107,9 @@ class ReenactPictures:
     return self
 
   def __exit__(self, *error) -> None:
+    if error == (None, None, None):
+      for movie in self._movies.values():
+        movie.finish()
     self._stack.__exit__(*error)
 
   def frame_counts(self) -> dict[str, int]:

@@ -41,6 +41,7 @@ class VideoDriver(drivers.Driver):
     tracker: finds the face.
     resting: names of frames in which the face rests; () finds them.
     chunk_frames: frames in a chunk.
+    overlap: whether frames are decoded ahead in a thread.
   """
 
   def __init__(
@@ -51,6 +52,7 @@ class VideoDriver(drivers.Driver):
     *,
     resting: Sequence[str] = (),
     chunk_frames: int = 256,
+    overlap: bool = True,
   ):
     self.name = reader.name
     self.expression_space = encoder.expression_space
@@ -63,6 +65,7 @@ class VideoDriver(drivers.Driver):
     self._tracker = tracker
     self._resting = tuple(resting)
     self._chunk_frames = chunk_frames
+    self._overlap = overlap
     self._clip: drivers.ClipDriver | None = None
     # What is shown of the frames, where that pass over them is.
     self._shown: tuple[int, int, int, int] | None = None
@@ -105,7 +108,8 @@ class VideoDriver(drivers.Driver):
     """
     wanted = int(frame)
     if self._picture is None or wanted < self._picture.index:
-      self._pictures, self._picture = self._frames(), None
+      self._pictures = None  # its thread ends before another one reads
+      self._pictures, self._picture = self._ahead(self._frames()), None
     while self._picture is None or self._picture.index < wanted:
       self._picture = next(self._pictures)
     return Image.fromarray(self._picture.image).crop(self._shown)
@@ -123,6 +127,9 @@ class VideoDriver(drivers.Driver):
 
   def _frames(self) -> Iterator[VideoFrame]:
     return at_rate(self._reader, self._reader.fps)
+
+  def _ahead(self, frames: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    return read_ahead(frames, 2 * _BATCH) if self._overlap else frames
 
   def _encode(self) -> drivers.ClipDriver:
     self._tracker.reset()
@@ -160,7 +167,7 @@ class VideoDriver(drivers.Driver):
     boxes = []
     clock = Stopwatch()
     logged = time.perf_counter()
-    frames = read_ahead(clock.each('decode', self._frames()), 2 * _BATCH)
+    frames = self._ahead(clock.each('decode', self._frames()))
     for batch in _batches(frames, _BATCH):
       images = [frame.image for frame in batch]
       with clock('landmarks'):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from data.video import open_video_writer
 from edtn_jax.pictures import style
+from edtn_jax.pictures.writing import BackgroundWriter
 
 MEDIA = ('gif', 'mp4', 'webp', 'png')
 # For web pages and messages; the others hold every frame.
@@ -27,7 +28,8 @@ class MovingPicture:
   """Writes the frames of one stream as any of `MEDIA`.
 
   MP4 and PNG take every frame. GIF and WebP take one frame in so many, up to a
-  limit, and play at the stream's speed all the same.
+  limit, and play at the stream's speed all the same. Files are written in
+  threads, while the next frames are drawn.
 
   Use as a context manager around the stream; files appear at its end.
   """
@@ -43,6 +45,7 @@ class MovingPicture:
     max_frames: int = 120,
     flat_colors: tuple[style.Color, ...] = style.FLAT_COLORS,
     audio_from: str | os.PathLike | None = None,
+    overlap: bool = True,
   ):
     """Decides on names; nothing is opened yet.
 
@@ -55,6 +58,8 @@ class MovingPicture:
       max_frames: GIF and WebP end after so many pictures.
       flat_colors: colours that the GIF must hold exactly.
       audio_from: file whose sound the MP4 gets.
+      overlap: whether writing runs beside the caller's work; without, `add`
+        returns when the frame is written.
     """
     self._paths = {
       kind: pathlib.Path(folder) / media_name(stem, kind) for kind in kinds
@@ -64,6 +69,7 @@ class MovingPicture:
     self._max_frames = max_frames
     self._flat_colors = flat_colors
     self._audio_from = audio_from
+    self._overlap = overlap
     self._stack = contextlib.ExitStack()
     self._writers = {}
 
@@ -77,12 +83,22 @@ class MovingPicture:
           flat_colors=self._flat_colors,
           audio_from=self._audio_from if kind == 'mp4' else None,
         )
+        if self._overlap:
+          writer = BackgroundWriter(writer)
         self._writers[kind] = stack.enter_context(writer)
       self._stack = stack.pop_all()
     return self
 
   def __exit__(self, *error) -> None:
+    if error == (None, None, None):
+      self.finish()
     self._stack.__exit__(*error)
+
+  def finish(self) -> None:
+    """Lets all files be completed at once; leaving the block waits for it."""
+    if self._overlap:
+      for writer in self._writers.values():
+        writer.finish()
 
   def wants(self, index: int) -> bool:
     """Whether any file takes the frame of this number in the stream."""
