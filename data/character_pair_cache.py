@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import contextlib
 import dataclasses
-import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
 
-from data import pairs
+from data import pairs, workers
 from data.character_pairs import CharacterPairs
-from data.character_pictures import end_with_parent
 from data.streams import Batch
 
 # Characters of a task of one process. Building a character costs more than
 # drawing it, and so many are kept (`CharacterFrames`).
 _GROUP = 32
-# Read by numpy's linear algebra when it is imported.
-_THREADS = ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,35 +95,5 @@ def draw_pairs(
     len(seeds),
     num_processes,
   )
-  if num_processes == 1:
-    drawn = [group.draw() for group in groups]
-  else:
-    with (
-      _one_thread_each(),
-      concurrent.futures.ProcessPoolExecutor(
-        num_processes,
-        multiprocessing.get_context('spawn'),
-        initializer=end_with_parent,
-      ) as pool,
-    ):
-      drawn = list(pool.map(_Group.draw, groups))
+  drawn = list(workers.map_in_processes(_Group.draw, groups, num_processes))
   return {name: np.concatenate([d[name] for d in drawn]) for name in drawn[0]}
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-  """Processes that start in this block compute with one thread each.
-
-  A process a core whose matrix products use every core wait for one another:
-  soft shading was four times slower.
-  """
-  before = {name: os.environ.get(name) for name in _THREADS}
-  os.environ.update(dict.fromkeys(_THREADS, '1'))
-  try:
-    yield
-  finally:
-    for name, value in before.items():
-      if value is None:
-        del os.environ[name]
-      else:
-        os.environ[name] = value

@@ -9,11 +9,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -91,23 +89,6 @@ class IdentityJob:
         path = anime_rows.picture_path(kind, row.cluster, row.name)
         pictures[path] = pose
     return pictures
-
-
-def end_with_parent() -> None:
-  """Ends this worker process when the process that started it is gone.
-
-  The workers of a killed process would otherwise draw on, into the folders of
-  the run that resumes it, and then wait for ever.
-  """
-  parent = multiprocessing.parent_process()
-  if parent is None:
-    return
-
-  def watch() -> None:
-    parent.join()
-    os._exit(1)
-
-  threading.Thread(target=watch, daemon=True).start()
 
 
 def draw_identity(job: IdentityJob) -> int:

@@ -11,16 +11,14 @@ not drawn again. The tree gets its name when it is complete.
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import datetime
 import itertools
 import json
-import multiprocessing
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -32,6 +30,7 @@ from data import (
   files,
   output_folder,
   splits,
+  workers,
 )
 from data.characters.character import Character
 from data.characters.style import STYLES, check_styles
@@ -139,7 +138,10 @@ def prepare_characters(
   jobs = _make_jobs(folder.partial, options)
   _clear_stage(folder.partial, jobs)
   num_bytes = 0
-  for count, drawn in enumerate(_draw_all(jobs, num_processes), 1):
+  sizes = workers.map_in_processes(
+    character_pictures.draw_identity, jobs, num_processes
+  )
+  for count, drawn in enumerate(sizes, 1):
     num_bytes += drawn
     if progress:
       progress('draw', count, num_identities)
@@ -244,24 +246,6 @@ def _clear_stage(
   for path in stage.iterdir():
     if path.is_file():
       path.unlink()
-
-
-def _draw_all(
-  jobs: Sequence[character_pictures.IdentityJob], num_processes: int
-) -> Iterator[int]:
-  """Bytes of the pictures of every identity, in the order of `jobs`."""
-  if num_processes == 1:
-    yield from map(character_pictures.draw_identity, jobs)
-    return
-  # A forked process would inherit JAX's threads, which deadlocks.
-  context = multiprocessing.get_context('spawn')
-  pool = concurrent.futures.ProcessPoolExecutor(
-    num_processes, context, initializer=character_pictures.end_with_parent
-  )
-  try:
-    yield from pool.map(character_pictures.draw_identity, jobs)
-  finally:
-    pool.shutdown(cancel_futures=True)
 
 
 def _write_tables(
