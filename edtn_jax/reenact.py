@@ -19,8 +19,6 @@ import pathlib
 import types
 from typing import Any
 
-import numpy as np
-
 from data import codes, files, pose_vector
 from data.video.png_folder import check_png_folder
 from edtn_jax import reenact_summary as summary_lib
@@ -30,7 +28,12 @@ from edtn_jax.pictures.storyboard import FramePicture
 from edtn_jax.pose_files import CSV_NAME, NPZ_NAME, open_pose_files
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_pictures import ReenactPictures, picture_names
-from edtn_jax.signal import pose
+from edtn_jax.reenact_process import (
+  PoseProcess,
+  ReenactError,
+  Translate,
+  run_translator,
+)
 from edtn_jax.signal.neutral import Neutral, NeutralFinder
 from edtn_jax.stopwatch import Stopwatch
 
@@ -39,12 +42,6 @@ _FORMAT = 'edtn_reenactment'
 
 # Of a driver that does not say.
 DEFAULT_FPS = 25.0
-
-Translate = collections.abc.Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-class ReenactError(ValueError):
-  """A driver or a network that reenactment cannot work with."""
 
 
 def reenact(
@@ -112,7 +109,7 @@ def reenact(
     neutral = _find_neutral(driver, translate, options, clock)
   output_dir.mkdir(parents=True, exist_ok=True)
   fps = options.fps or getattr(driver, 'fps', None) or DEFAULT_FPS
-  process = _Process(options, neutral, fps)
+  process = PoseProcess(options, neutral, fps)
   statistics = summary_lib.Statistics()
   with contextlib.ExitStack() as stack:
     pose_files = stack.enter_context(open_pose_files(output_dir))
@@ -134,7 +131,13 @@ def reenact(
     )
     for chunk in clock.each('read', _one_clip(driver)):
       with clock('translate'):
-        output = _translate(translate, chunk, process.code_offset)
+        output = run_translator(
+          translate,
+          chunk.frames,
+          chunk.expression,
+          chunk.jaw_pose,
+          process.code_offset,
+        )
       with clock('signal'):
         before, smoothed, poses = process(output, chunk.global_pose)
         statistics.add(before, smoothed, poses)
@@ -197,39 +200,6 @@ def _check_output(
     )
 
 
-class _Process:
-  """Everything between the network and the files, with its state."""
-
-  def __init__(
-    self, options: ReenactOptions, neutral: Neutral | None, fps: float
-  ):
-    self.code_offset = neutral.expression if options.neutral == 'code' else None
-    self._head = None
-    if options.head_pose == 'relative':
-      reference = neutral.global_pose if neutral else None
-      self._head = pose.RelativeHeadPose(reference)
-    self._smooth = pose.make_smoothing(fps) if options.smoothing else None
-    self.clamp = pose.ClampAngles(options.angle_limit_deg)
-    steps = [
-      pose.Gain(mouth=options.mouth_gain, eye=options.eye_gain),
-      self.clamp,
-    ]
-    if options.neutral == 'output':
-      # After the filter: the calibration enlarges what trembling is left.
-      steps.insert(0, pose.CalibrateNeutral(neutral.pose_coeffs))
-    self._finish = pose.chain(*steps)
-
-  def __call__(
-    self, pose_coeffs: np.ndarray, global_pose: np.ndarray
-  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pose vectors [T, 20] before the filter, after it, and finished."""
-    if self._head:
-      global_pose = self._head(global_pose)
-    before = pose_vector.make_pose_vector(pose_coeffs, global_pose)
-    smoothed = self._smooth(before) if self._smooth else before
-    return before, smoothed, self._finish(smoothed)
-
-
 def _one_clip(driver) -> collections.abc.Iterator[codes.CodeClip]:
   """The driver's chunks, refusing a second clip: state belongs to one face."""
   first = None
@@ -244,26 +214,6 @@ def _one_clip(driver) -> collections.abc.Iterator[codes.CodeClip]:
     yield chunk
 
 
-def _translate(
-  translate: Translate, chunk: codes.CodeClip, code_offset: np.ndarray | None
-) -> np.ndarray:
-  expression = chunk.expression
-  if code_offset is not None:
-    expression = expression - code_offset
-  output = np.asarray(translate(expression, chunk.jaw_pose), np.float32)
-  wanted = (len(chunk.frames), pose_vector.NUM_COEFFICIENTS)
-  if output.shape != wanted:
-    raise ReenactError(f'the network gave {output.shape}, wanted {wanted}')
-  wrong = ~((output >= 0) & (output <= 1)).all(axis=1)
-  if wrong.any():
-    name = chunk.frames[int(wrong.argmax())]
-    raise ReenactError(
-      f'the network gave numbers outside [0, 1] or NaN in {wrong.sum()} of '
-      f'{len(wrong)} frames, first in {name}'
-    )
-  return output
-
-
 def _find_neutral(driver, translate, options, clock) -> Neutral:
   if iter(driver) is driver:
     raise ReenactError(
@@ -274,7 +224,9 @@ def _find_neutral(driver, translate, options, clock) -> Neutral:
   finder = NeutralFinder(options.neutral_frames)
   with clock('neutral'):
     for chunk in _one_clip(driver):
-      output = _translate(translate, chunk, None)
+      output = run_translator(
+        translate, chunk.frames, chunk.expression, chunk.jaw_pose
+      )
       finder.add(chunk.frames, chunk.expression, chunk.global_pose, output)
     return finder.find()
 
