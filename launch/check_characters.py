@@ -3,6 +3,7 @@ r"""Asks a face-landmark model that nobody here wrote about drawn characters.
     python -m launch.check_characters --count=64 --output=checks
     python -m launch.check_characters --style=soft --output=checks_soft
     python -m launch.check_characters --puppet=her.vrm --output=checks_her
+    python -m launch.check_characters --generator=shipped --output=checks_net
 
 Two questions, both put to FaceMesh (needs the extra `edtn-jax[facemesh]`).
 
@@ -19,6 +20,10 @@ Two questions, both put to FaceMesh (needs the extra `edtn-jax[facemesh]`).
    model's second look at each eye. No picture is left out, found or not.
    Correlations are given over all pictures together, and as the median of
    those within one character.
+
+With `--generator` the pictures are not drawn but generated: a network moves
+each character's neutral picture, and the characters are those after the ones
+that it knows. The size it works at is brought to that of drawn pictures.
 
 Writes `check.json` and `check.png`: every character's neutral picture and the
 first poses with the landmarks drawn in, failures framed in red.
@@ -38,6 +43,11 @@ from data import files, pose_vector
 from data.characters import Character
 from data.characters.style import STYLES, style_of
 from data.facemesh import eyes, measures, mesh, models
+from edtn_jax.animation.generator import (
+  AnimeGenerator,
+  load_generator,
+  unseen_character,
+)
 from launch import check_sheet
 
 _COUNT = flags.DEFINE_integer('count', 64, 'characters: seeds 0, 1, ...')
@@ -50,6 +60,12 @@ _STYLE = flags.DEFINE_enum(
 )
 _PUPPET = flags.DEFINE_string(
   'puppet', None, 'check this character instead: a seed or a .vrm or .glb file'
+)
+_GENERATOR = flags.DEFINE_string(
+  'generator',
+  None,
+  'check what a generator draws: a bundle or run, or "shipped" for the one '
+  'that comes with the project',
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'of poses and styles')
 _OUTPUT = flags.DEFINE_string('output', None, 'folder for the results')
@@ -237,6 +253,32 @@ def check_character(
   return check
 
 
+class GeneratedCharacter:
+  """A character whose neutral picture a generator moves.
+
+  Args:
+    generator: the generator.
+    character: gives the neutral picture.
+  """
+
+  def __init__(self, generator: AnimeGenerator, character: Character):
+    self._generator = generator
+    picture = character.neutral()
+    flat = Image.new('RGBA', picture.shape[1::-1], (*_WHITE, 255))
+    flat.alpha_composite(Image.fromarray(picture))
+    side = (generator.size, generator.size)
+    small = flat.convert('RGB').resize(side, Image.Resampling.LANCZOS)
+    self._source = np.asarray(small)
+
+  def render(self, pose: np.ndarray, *, background=None) -> np.ndarray:
+    """[S, S, 3] uint8, on white whatever the background."""
+    del background
+    [picture] = self._generator.animate(self._source, pose[None], batch_size=1)
+    side = (_SIZE, _SIZE)
+    large = Image.fromarray(picture).resize(side, Image.Resampling.LANCZOS)
+    return np.asarray(large)
+
+
 def _draw(character, pose: np.ndarray) -> np.ndarray:
   picture = character.render(pose, background=_WHITE)[..., :3]
   return np.ascontiguousarray(picture)
@@ -312,7 +354,12 @@ def table(summary: dict) -> str:
 
 
 def check_seeds(
-  judge: Judge, seeds: Iterable[int], poses: int, style: str | None, seed: int
+  judge: Judge,
+  seeds: Iterable[int],
+  poses: int,
+  style: str | None,
+  seed: int,
+  generator: AnimeGenerator | None = None,
 ) -> list[CharacterCheck]:
   """Checks characters drawn by code.
 
@@ -322,6 +369,7 @@ def check_seeds(
     poses: of each.
     style: of all; None for one each, as in data sets.
     seed: of poses and styles.
+    generator: moves their neutral pictures; None draws every picture.
 
   Returns:
     What was measured, in the same order.
@@ -330,6 +378,8 @@ def check_seeds(
   for identity in seeds:
     chosen = style or style_of(seed, identity)
     character = Character.from_seed(identity, _SIZE, style=chosen)
+    if generator:
+      character = GeneratedCharacter(generator, character)
     checks.append(
       check_character(
         judge,
@@ -388,8 +438,8 @@ def main(argv: list[str]) -> None:
   del argv
   if _COUNT.value < 1 or _POSES.value < 2:
     raise app.UsageError('--count must be 1 or more, --poses 2 or more')
-  if _PUPPET.value and _STYLE.value:
-    raise app.UsageError('--style has no meaning with --puppet')
+  if _PUPPET.value and (_STYLE.value or _GENERATOR.value):
+    raise app.UsageError('--puppet goes without --style and --generator')
   if _OUTPUT.value and pathlib.Path(_OUTPUT.value).is_file():
     raise app.UsageError(f'--output={_OUTPUT.value}: a file is in the way')
   try:
@@ -397,8 +447,18 @@ def main(argv: list[str]) -> None:
     if _PUPPET.value:
       checks = check_puppet(judge, _PUPPET.value, _POSES.value, _SEED.value)
     else:
+      generator, first = None, 0
+      if _GENERATOR.value:
+        shipped = _GENERATOR.value == 'shipped'
+        generator = load_generator(None if shipped else _GENERATOR.value)
+        first = unseen_character(generator.config)
       checks = check_seeds(
-        judge, range(_COUNT.value), _POSES.value, _STYLE.value, _SEED.value
+        judge,
+        range(first, first + _COUNT.value),
+        _POSES.value,
+        _STYLE.value,
+        _SEED.value,
+        generator,
       )
   except (models.ModelError, ValueError) as error:
     raise app.UsageError(str(error)) from error
