@@ -122,13 +122,16 @@ def reenact(
   crop: str = '',
   batch_size: int = 8,
   pose: str = '',
+  live: bool = False,
+  host: str = '127.0.0.1',
+  port: int = 8765,
 ) -> int:
   """Drive an anime character by a face: pose vectors, moving pictures.
 
   Args:
     output: directory for the results
     driving: video or folder of pictures of a face; or codes: folder of DECA
-      .mat files, prepared data set, .npz
+      .mat files, prepared data set, .npz; with --live also webcam:0
     workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
       export"
     step: checkpoint step; -1 takes the newest
@@ -167,6 +170,11 @@ def reenact(
     batch_size: pictures that the generator computes at once
     pose: instead of driving, draw the puppet or the source in one pose, such
       as mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
+    live: drive by a camera, or by a video in real time, and show the puppet
+      or the source on a page; output gets a summary alone
+    host: with --live, address of that page; anything but 127.0.0.1 opens it
+      to the network
+    port: with --live, port of that page; 0 takes a free one
   """
   if pose:
     _require(reenact, puppet=puppet or source)
@@ -198,6 +206,31 @@ def reenact(
     gif_max_frames=gif_max_frames,
     puppet_size=puppet_size,
   )
+  if live:
+    _refuse(reenact, 'live', frames=frames, clip=clip, split=split)
+    from edtn_jax.live.run import live_run
+
+    summary = live_run(
+      driving,
+      workdir,
+      output,
+      options=options,
+      characters=characters,
+      host=host,
+      port=port,
+      step=_step(step),
+      face=face,
+      landmarks=landmarks,
+      pose_adapter=pose_adapter,
+      encoder=encoder,
+      encoder_weights=encoder_weights,
+      landmark_map=landmark_map,
+    )
+    print(
+      f'{summary["frames_driven"]} frames driven, {summary["dropped"]} dropped '
+      f'-> {output}: summary.json'
+    )
+    return 0
   summary = reenact_run(
     driving,
     workdir,
@@ -225,6 +258,7 @@ def prepare(
   procedural: int = 0,
   characters: int = 0,
   anime: str = '',
+  videos: str = '',
   frames_per_identity: int = 50,
   size: int = 256,
   seed: int = 0,
@@ -233,6 +267,9 @@ def prepare(
   train_list: str = '',
   test_list: str = '',
   styles: str = '',
+  encoder: str = 'landmarks',
+  encoder_weights: str = '',
+  landmark_map: str = '',
   num_processes: int = 1,
   overwrite: bool = False,
   fit_adapter: bool = False,
@@ -247,6 +284,8 @@ def prepare(
     procedural: instead of an input, so many procedural identities (codes)
     characters: instead of an input, so many characters drawn by code
     anime: instead of an input, a tree of pictures in AnimeCeleb's format
+    videos: instead of an input, a folder of videos of people (codes); needs
+      the extras [video] and [facemesh]
     frames_per_identity: of procedural identities and of characters
     size: side of the characters' pictures, pixels
     seed: of procedural identities, and of the characters' poses
@@ -257,12 +296,18 @@ def prepare(
     test_list: for --anime, file with one identity a line to test on
     styles: of the characters, comma-separated; empty takes all: flat, cel,
       soft, line_art
-    num_processes: processes that read or draw
+    encoder: from videos to codes: landmarks, or deca with its weights
+    encoder_weights: for --encoder=deca, directory that "edtn convert" made
+    landmark_map: for landmarks on a FLAME file, the public
+      mediapipe_landmark_embedding.npz
+    num_processes: processes that read, encode or draw
     overwrite: replace a finished data set
     fit_adapter: instead, fit a [17, 50] pose adapter and draw it
-    face: FLAME file to fit the adapter to; empty takes the procedural head
+    face: FLAME file to fit the adapter, or the landmarks of videos, to; empty
+      takes the procedural head
     landmarks: landmark files of that face, comma-separated
   """
+  from edtn_jax.encoders.choice import EncoderChoice
   from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 
   if fit_adapter:
@@ -275,6 +320,7 @@ def prepare(
     procedural=procedural,
     characters=characters,
     anime=anime,
+    videos=videos,
     frames_per_identity=frames_per_identity,
     size=size,
     seed=seed,
@@ -283,6 +329,9 @@ def prepare(
     train_list=train_list,
     test_list=test_list,
     styles=_words(styles),
+    encoder=EncoderChoice(
+      encoder, encoder_weights, face, landmarks, landmark_map
+    ),
     num_processes=num_processes,
     overwrite=overwrite,
   )
@@ -390,6 +439,15 @@ def _require(command: Callable[..., int], **values: str) -> None:
   if missing:
     raise ValueError(
       f'needs {" and ".join(missing)}; see: edtn {command.__name__} --help'
+    )
+
+
+def _refuse(command: Callable[..., int], with_flag: str, **values: str) -> None:
+  given = [f'--{name}={value}' for name, value in values.items() if value]
+  if given:
+    raise ValueError(
+      f'{" and ".join(given)} has no meaning with --{with_flag}; see: edtn '
+      f'{command.__name__} --help'
     )
 
 

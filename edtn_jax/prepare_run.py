@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,13 @@ from data import (
 from data.characters.style import STYLES, check_styles
 from edtn_jax import faces
 from edtn_jax.config import ConfigError, Problem
+from edtn_jax.encoders.choice import EncoderChoice
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.face_scene import face_scene
+from edtn_jax.prepare_videos import prepare_videos
+
+# Between two lines of progress.
+_LOG_SECONDS = 5.0
 
 
 def prepare_run(
@@ -34,6 +40,7 @@ def prepare_run(
   procedural: int = 0,
   characters: int = 0,
   anime: str = '',
+  videos: str = '',
   frames_per_identity: int = 50,
   size: int = 256,
   seed: int = 0,
@@ -42,6 +49,7 @@ def prepare_run(
   train_list: str = '',
   test_list: str = '',
   styles: Sequence[str] = (),
+  encoder: EncoderChoice | None = None,
   num_processes: int = 1,
   overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -53,6 +61,7 @@ def prepare_run(
     procedural: so many procedural identities (codes), or 0.
     characters: so many characters drawn by code (pictures), or 0.
     anime: tree of pictures in AnimeCeleb's format, or ''.
+    videos: tree of videos of people (codes), or ''.
     frames_per_identity: of procedural identities and of characters.
     size: side of the characters' pictures, pixels.
     seed: of procedural identities, and of the characters' poses.
@@ -62,7 +71,8 @@ def prepare_run(
     train_list: for `anime`: file with one identity a line; needs `test_list`.
     test_list: likewise.
     styles: shading styles of `characters`; () for all.
-    num_processes: processes that read `input_dir` or draw.
+    encoder: of `videos`; None for the default.
+    num_processes: processes that read, encode or draw.
     overwrite: replace a finished data set.
 
   Returns:
@@ -70,10 +80,19 @@ def prepare_run(
 
   Raises:
     ConfigError: if arguments contradict each other; nothing is written.
-    Others: see `data.prepare`, `data.prepare_characters` and
-      `data.prepare_anime_frames`.
+    Others: see `data.prepare`, `data.prepare_characters`,
+      `data.prepare_anime_frames` and `edtn_jax.prepare_videos`.
   """
-  _check_source(input_dir, procedural, characters, anime)
+  sources = {
+    'input': input_dir,
+    'procedural': procedural,
+    'characters': characters,
+    'anime': anime,
+    'videos': videos,
+  }
+  _check_source(sources)
+  if not videos:
+    _refuse_encoder(encoder or EncoderChoice())
   _check_pictures(
     image_format, characters, anime, train_list, test_list, styles
   )
@@ -111,6 +130,16 @@ def prepare_run(
       overwrite=overwrite,
       progress=_log_progress,
     )
+  if videos:
+    return prepare_videos(
+      videos,
+      output,
+      encoder=encoder,
+      validation_fraction=validation_fraction,
+      num_processes=num_processes,
+      overwrite=overwrite,
+      progress=_TimedProgress(),
+    )
   _check_procedural(procedural, frames_per_identity, validation_fraction)
   held_out = round(procedural * validation_fraction)
   if validation_fraction:
@@ -141,15 +170,7 @@ def prepare_run(
   )
 
 
-def _check_source(
-  input_dir: str, procedural: int, characters: int, anime: str
-) -> None:
-  sources = {
-    'input': input_dir,
-    'procedural': procedural,
-    'characters': characters,
-    'anime': anime,
-  }
+def _check_source(sources: Mapping[str, Any]) -> None:
   given = {name: value for name, value in sources.items() if value}
   if len(given) != 1:
     raise ConfigError(
@@ -158,11 +179,29 @@ def _check_source(
           ', '.join(sources),
           given,
           'exactly one must be given',
-          'Use --input=DIR for recorded codes, --procedural=200 for made ones, '
-          '--characters=100 for anime pictures, --anime=TREE for your own.',
+          'Use --videos=DIR or --input=DIR for people, --procedural=200 for '
+          'codes made up, --characters=100 for anime pictures, --anime=TREE '
+          'for your own.',
         )
       ]
     )
+
+
+def _refuse_encoder(encoder: EncoderChoice) -> None:
+  """Raises ConfigError for what only pictures of people need."""
+  problems = [
+    Problem(name, value, 'is for --videos', 'Leave it out.')
+    for name, value in (
+      ('encoder', '' if encoder.kind == EncoderChoice.kind else encoder.kind),
+      ('encoder_weights', encoder.weights),
+      ('face', encoder.face),
+      ('landmarks', encoder.landmarks),
+      ('landmark_map', encoder.landmark_map),
+    )
+    if value
+  ]
+  if problems:
+    raise ConfigError(problems)
 
 
 def _check_pictures(
@@ -319,3 +358,17 @@ def _check_procedural(identities: int, frames: int, fraction: float) -> None:
 def _log_progress(phase: str, done: int, total: int) -> None:
   if done == total or done % max(1, total // 20) == 0:
     logging.info('%s: %d of %d', phase, done, total)
+
+
+class _TimedProgress:
+  """A line now and then, where one clip takes seconds and another hours."""
+
+  def __init__(self):
+    self._began = self._logged = time.perf_counter()
+
+  def __call__(self, phase: str, done: int, total: int) -> None:
+    now = time.perf_counter()
+    if done == total or now - self._logged > _LOG_SECONDS:
+      self._logged = now
+      seconds = now - self._began
+      logging.info('%s: %d of %d, %.0f s', phase, done, total, seconds)

@@ -1,0 +1,168 @@
+"""Finds videos of people on disk, and says who is in each.
+
+    root/{train,validation,test}/...       splits as given; all else is train
+    root/<person>/.../<video>.mp4          a folder a person
+    root/<person>#<anything>.mp4           VoxCeleb's names, in any folder
+    root/<video>.mp4                       a person a file
+
+A folder that holds only pictures is a video, too; so may be `root` itself.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+from data import deca, files, layout
+from data.video.picture_reader import SUFFIXES as PICTURE_SUFFIXES
+
+# FFmpeg reads more, but a name decides: it would also draw a text file.
+VIDEO_SUFFIXES = (
+  *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.wmv', '.flv', '.3gp'),
+  *('.mpg', '.mpeg', '.ts', '.mts', '.m2ts', '.mxf', '.ogv', '.y4m'),
+  *('.gif', '.webp'),
+)
+# Deeper trees are not data sets of this kind but a wrong path, such as `/`.
+_MAX_DEPTH = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSource:
+  """A video, or a folder of pictures.
+
+  Attributes:
+    split: one of `layout.SPLITS`, or None where the tree gives none.
+    identity: who is in it.
+    name: its path below the split's folder, with `/`.
+    path: where it is.
+  """
+
+  split: str | None
+  identity: str
+  name: str
+  path: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoTree:
+  """What a tree holds.
+
+  Attributes:
+    videos: by split, identity and name.
+    notes: sentences on what else is there.
+  """
+
+  videos: tuple[VideoSource, ...]
+  notes: tuple[str, ...]
+
+  @property
+  def has_splits(self) -> bool:
+    """Whether the tree itself says what is for training or testing."""
+    return any(video.split for video in self.videos)
+
+
+def find_videos(
+  root: str | os.PathLike, *, exclude: str | os.PathLike | None = None
+) -> VideoTree:
+  """Finds every video below a folder, in an order that never changes.
+
+  Hidden files and folders do not count.
+
+  Args:
+    root: a tree in one of the layouts above.
+    exclude: an output folder to stay out of, if it lies inside.
+
+  Returns:
+    The videos.
+
+  Raises:
+    FileNotFoundError: if `root` does not exist.
+    NotADirectoryError: if it is a file.
+    ValueError: if there is no video anywhere.
+  """
+  root = pathlib.Path(root)
+  if not root.exists():
+    raise FileNotFoundError(f'{root}: no such folder')
+  if not root.is_dir():
+    raise NotADirectoryError(f'{root}: not a folder; name the one it lies in')
+  excluded = set()
+  if exclude:
+    output = pathlib.Path(exclude).resolve()
+    excluded = {output, output / layout.NAME} - {root.resolve()}
+  others: collections.Counter[str] = collections.Counter()
+  found = [
+    _describe(root, path) for path in _walk(root, excluded, others, depth=0)
+  ]
+  if not found:
+    raise ValueError(
+      f'{root}: no video here or in the folders below; videos are files named '
+      f'*{", *".join(VIDEO_SUFFIXES)}, or folders that hold only pictures'
+    )
+  return VideoTree(tuple(sorted(found, key=_order)), tuple(_notes(others)))
+
+
+def _walk(
+  folder: pathlib.Path,
+  excluded: set[pathlib.Path],
+  others: collections.Counter[str],
+  depth: int,
+) -> Iterator[pathlib.Path]:
+  """Yields videos and folders of pictures; counts all else by suffix."""
+  inner, names = [], []
+  with os.scandir(folder) as entries:
+    for entry in entries:
+      if not entry.name.startswith('.'):
+        (inner if entry.is_dir() else names).append(entry.name)
+  suffixes = [
+    pathlib.Path(name).suffix.lower()
+    for name in names
+    # Of a folder of frames that was written here.
+    if name != layout.MANIFEST_NAME
+  ]
+  if suffixes and not inner and set(suffixes) <= set(PICTURE_SUFFIXES):
+    yield folder
+    return
+  for name in names:
+    suffix = pathlib.Path(name).suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+      yield folder / name
+    else:
+      others[suffix] += 1
+  for name in inner:
+    path = folder / name
+    if depth < _MAX_DEPTH and path.resolve() not in excluded:
+      yield from _walk(path, excluded, others, depth + 1)
+
+
+def _notes(others: collections.Counter[str]) -> Iterator[str]:
+  if others:
+    kinds = ', '.join(
+      f'{count} {suffix or "without a suffix"}'
+      for suffix, count in sorted(others.items())
+    )
+    yield f'files that are no videos by their names: {kinds}'
+
+
+def _describe(root: pathlib.Path, path: pathlib.Path) -> VideoSource:
+  parts = path.relative_to(root).parts or (root.resolve().name or 'clip',)
+  split = None
+  if len(parts) > 1 and parts[0] in layout.SPLITS:
+    split, *parts = parts
+  return VideoSource(split, _identity(path, parts), '/'.join(parts), path)
+
+
+def _identity(path: pathlib.Path, parts: tuple[str, ...]) -> str:
+  """Who is in a video with these folders and name below its split."""
+  if '#' in parts[-1]:
+    return deca.identity_of(parts[-1])
+  if len(parts) > 1:
+    return deca.identity_of(parts[0])
+  return parts[0] if path.is_dir() else path.stem
+
+
+def _order(video: VideoSource) -> tuple:
+  split = layout.SPLITS.index(video.split) if video.split else 0
+  return (split, video.identity, files.natural_key(video.name))
