@@ -65,6 +65,15 @@ class LandmarkEncoder:
     self._use(self._nobody)
     self.reset()
 
+  @property
+  def lid_directions(self) -> np.ndarray:
+    """[2, E] float32: what an expression adds to the opening of the lids.
+
+    Left and right, over the opening at rest of the person encoded last:
+    `1 + expression @ lid_directions.T` is 1 at rest and 0 with closed eyes.
+    """
+    return np.asarray(self._blocks.lids)
+
   def nobody(self) -> Person:
     """The mean head, for codes without calibration."""
     return Person(

@@ -45,7 +45,7 @@ class FitOptions:
   num_expression: int = 50
   landmark_sigma: float = 0.002
   depth_sigma: float = 0.001
-  lid_sigma: float = 0.08
+  lid_sigma: float = 0.05
   expression_sigma: float = 0.5
   expression_covariance: np.ndarray | None = None
   jaw_sigma: tuple[float, float, float] = (0.15, 0.02, 0.02)

@@ -18,7 +18,7 @@ NUM_SHAPE = 100
 _RESTING_SHARE = 0.15
 # Landmarks of a mean face differ from a person's by this, metres; the
 # identity basis explains part of it, offsets the rest.
-_IDENTITY_SIGMA = 0.004
+_IDENTITY_SIGMA = 0.02
 _ROUNDS = 3
 
 
