@@ -224,7 +224,7 @@ def test_mapping_of_a_window():
 
 
 @pytest.mark.parametrize(
-  ('config', 'millions'), [(FULL, 22.0), (LITE, 2.9), (COMPAT, None)]
+  ('config', 'millions'), [(FULL, 22.0), (LITE, 2.4), (COMPAT, None)]
 )
 def test_number_of_parameters(config, millions):
   leaves = jax.tree.leaves(shapes_of(config))

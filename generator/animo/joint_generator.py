@@ -31,12 +31,17 @@ class WarpedEditingNetwork(nn.Module):
 
   @nn.compact
   def __call__(
-    self, image: jax.Array, flow: jax.Array, z: jax.Array
+    self,
+    image: jax.Array,
+    warped_image: jax.Array,
+    flow: jax.Array,
+    z: jax.Array,
   ) -> jax.Array:
-    """[B, H, W, C], [B, h, w, 2] and [B, Z] -> [B, H, W, C] in (-1, 1)."""
+    """Two [B, H, W, C], [B, h, w, 2], [B, Z] -> [B, H, W, C] in (-1, 1)."""
     maps = EditingEncoder(self.config, self.dtype, name='encoder')(image)
     maps = [warp_by_flow(x, flow, compat=self.config.compat) for x in maps]
-    return EditingDecoder(self.config, self.dtype, name='decoder')(maps, z)
+    decoder = EditingDecoder(self.config, self.dtype, name='decoder')
+    return decoder(maps, z, warped_image)
 
 
 class JointGenerator(nn.Module):
@@ -96,16 +101,12 @@ class JointGenerator(nn.Module):
     if self.is_initializing():
       for other in DOMAINS:
         flow = self.warping[other](source_image, z)
-        self.editing[other](source_image, flow, z)
+        self.editing[other](source_image, source_image, flow, z)
     flow = self.warping[domain](source_image, z)
-    out = {
-      'flow': flow,
-      'warped_image': warp_by_flow(
-        source_image, flow, compat=self.config.compat
-      ),
-    }
+    warped = warp_by_flow(source_image, flow, compat=self.config.compat)
+    out = {'flow': flow, 'warped_image': warped}
     if edit:
-      out['image'] = self.editing[domain](source_image, flow, z)
+      out['image'] = self.editing[domain](source_image, warped, flow, z)
     return out
 
   def _check(self, source_image, domain):

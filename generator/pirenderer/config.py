@@ -93,9 +93,11 @@ FULL = PIRendererConfig()
 LITE = PIRendererConfig(
   descriptor_size=128,
   warping_channels=12,
-  editing_channels=16,
+  editing_channels=12,
+  editing_blocks=1,
   max_channels=96,
   adain_hidden=64,
+  blend=True,
 )
 # For tests: few blocks to compile, sizes from 8 x 8.
 TINY = PIRendererConfig(

@@ -123,15 +123,26 @@ class EditingDecoder(nn.Module):
 
   Attributes:
     config: sizes.
-    dtype: compute type; the result is float32.
+    dtype: compute type; the picture is float32.
   """
 
   config: PIRendererConfig
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, maps: Sequence[jax.Array], z: jax.Array) -> jax.Array:
-    """Maps of the encoder and [B, Z] -> [B, H, W, C], or C + 1 to blend."""
+  def __call__(
+    self, maps: Sequence[jax.Array], z: jax.Array, warped_image: jax.Array
+  ) -> jax.Array:
+    """Decodes, and blends if the config says so.
+
+    Args:
+      maps: of the encoder, the full size first.
+      z: [B, Z] descriptor.
+      warped_image: [B, H, W, C] float32, looked at only to blend.
+
+    Returns:
+      [B, H, W, C] in (-1, 1).
+    """
     config = self.config
     conv, residual = (
       nn.remat(block) if config.remat else block
@@ -152,7 +163,11 @@ class EditingDecoder(nn.Module):
       dtype=self.dtype,
       name='final',
     )(x)
-    return x.astype(jnp.float32)
+    x = x.astype(jnp.float32)
+    if not config.blend:
+      return jnp.tanh(x)
+    share = nn.sigmoid(x[..., -1:] + BLEND_START)
+    return share * jnp.tanh(x[..., :-1]) + (1 - share) * warped_image
 
 
 class EditingNetwork(nn.Module):
@@ -173,8 +188,5 @@ class EditingNetwork(nn.Module):
     """Two pictures [B, H, W, C] and [B, Z] -> [B, H, W, C] in (-1, 1)."""
     both = jnp.concatenate([image, warped_image], axis=-1)
     maps = EditingEncoder(self.config, self.dtype, name='encoder')(both)
-    x = EditingDecoder(self.config, self.dtype, name='decoder')(maps, z)
-    if not self.config.blend:
-      return jnp.tanh(x)
-    share = nn.sigmoid(x[..., -1:] + BLEND_START)
-    return share * jnp.tanh(x[..., :-1]) + (1 - share) * warped_image
+    decoder = EditingDecoder(self.config, self.dtype, name='decoder')
+    return decoder(maps, z, warped_image)
