@@ -258,14 +258,14 @@ def test_parameters_of_another_size_are_listed(run):
 
 
 def test_without_a_shipped_one_the_way_to_one_is_told(tmp_path, monkeypatch):
-  monkeypatch.setattr(generator_lib, 'SHIPPED', tmp_path / 'none')
+  monkeypatch.setattr(shipped, 'FOLDER', tmp_path / 'none')
   with pytest.raises(checkpoints.CheckpointError, match='edtn train'):
     load_generator()
 
 
 def test_the_shipped_one_is_found_by_default(tmp_path, run, monkeypatch):
-  export_run(run, tmp_path / 'shipped', program=False)
-  monkeypatch.setattr(generator_lib, 'SHIPPED', tmp_path / 'shipped')
+  export_run(run, tmp_path / 'anime_generator', program=False)
+  monkeypatch.setattr(shipped, 'FOLDER', tmp_path)
   assert load_generator().description['generator_step'] == STEP
 
 
@@ -356,7 +356,7 @@ def test_the_demos_cast(tmp_path, run, monkeypatch, warned):
     )
   assert choice.crop == '0,0,512'
   assert 'trained on' in demo_lib.cast('3', str(run)).sentence
-  monkeypatch.setattr(generator_lib, 'SHIPPED', tmp_path / 'none')
+  monkeypatch.setattr(shipped, 'FOLDER', tmp_path / 'none')
   without = demo_lib.cast('', '')
   assert warned == [without.sentence]
   assert without.choice(tmp_path) == CharacterChoice(puppet='27')

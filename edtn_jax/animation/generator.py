@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,13 +15,11 @@ import numpy as np
 from absl import logging
 
 from data import pose_vector
-from edtn_jax import bundles, checkpoints
+from edtn_jax import bundles, checkpoints, shipped
 from edtn_jax.animation.network import build_generator
 from generator.pirenderer.face_generator import FaceGenerator
 
 TASK = 'anime_generator'
-# The bundle that comes with the project.
-SHIPPED = pathlib.Path(__file__).parents[1] / 'pretrained' / TASK
 _REMEDY = (
   'Train one (edtn train --config=configs/anime_generator.py:lite '
   '--workdir=runs/lite) and name it: --generator=runs/lite'
@@ -166,17 +163,14 @@ def load_generator(
   Example:
     `frames = load_generator().animate(source, poses)`.
   """
-  if path is None and not has_shipped_generator():
+  if path is None and not shipped.is_shipped(TASK):
     raise GeneratorError(
-      f'no generator comes with this installation (looked in {SHIPPED}). '
-      f'{_REMEDY}'
+      'no generator comes with this installation (looked in '
+      f'{shipped.bundle_of(TASK)}). {_REMEDY}'
     )
-  return AnimeGenerator(bundles.load_model(path or SHIPPED, step=step))
-
-
-def has_shipped_generator() -> bool:
-  """Whether `load_generator()` finds one."""
-  return bundles.is_bundle(SHIPPED)
+  if path is None:
+    path = shipped.bundle_of(TASK)
+  return AnimeGenerator(bundles.load_model(path, step=step))
 
 
 def has_seen(config: ml_collections.ConfigDict, seed: int) -> bool | None:

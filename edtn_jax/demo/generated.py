@@ -10,6 +10,7 @@ from PIL import Image
 
 from data import files
 from data.characters.opening import open_character
+from edtn_jax import shipped
 from edtn_jax.animation import generator as generator_lib
 from edtn_jax.animation.puppet import CharacterChoice
 
@@ -66,7 +67,7 @@ def cast(puppet: str, generator: str) -> Cast:
   Raises:
     CharacterError, CheckpointError: if one of them cannot be used.
   """
-  if not generator and not generator_lib.has_shipped_generator():
+  if not generator and not shipped.is_shipped(generator_lib.TASK):
     sentence = (
       'No generator comes with this installation, so no picture is generated; '
       'name one with --generator.'

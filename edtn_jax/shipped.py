@@ -1,0 +1,30 @@
+"""Trained networks that come with the project, one bundle a task.
+
+They were trained by the commands in `pretrained/README.md` on data that the
+project makes itself, and are under its licence.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from edtn_jax import bundles
+
+FOLDER = pathlib.Path(__file__).parent / 'pretrained'
+
+
+def bundle_of(task: str) -> pathlib.Path:
+  """Where the bundle of a task is, or would be.
+
+  Args:
+    task: `anime_generator` or `expression_translation`.
+
+  Returns:
+    Its directory.
+  """
+  return FOLDER / task
+
+
+def is_shipped(task: str) -> bool:
+  """Whether this installation brings a bundle of a task."""
+  return bundles.is_bundle(bundle_of(task))
