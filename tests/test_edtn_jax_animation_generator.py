@@ -11,7 +11,7 @@ from PIL import Image
 from configs import edtn
 from data.characters.character import Character
 from data.pose_vector import POSE_INDEX
-from edtn_jax import bundles, checkpoints
+from edtn_jax import bundles, checkpoints, shipped
 from edtn_jax.animation import generator as generator_lib
 from edtn_jax.animation.generator import (
   has_seen,
