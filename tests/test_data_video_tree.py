@@ -1,0 +1,100 @@
+import pytest
+
+from data import video_tree
+
+
+def make(root, *paths):
+  for path in paths:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+  return root
+
+
+def found(root, **options):
+  tree = video_tree.find_videos(root, **options)
+  for video in tree.videos:
+    if video.split is None and video.path != root:
+      assert video.path == root / video.name
+  return [(v.split, v.identity, v.name) for v in tree.videos]
+
+
+def test_who_is_in_a_video(tmp_path):
+  make(
+    tmp_path,
+    'id1#x#0#9.mp4',
+    'anna/2.MOV',
+    'anna/10.webm',
+    'anna/party/id7#a.mkv',
+    'id2#y/talk.avi',
+    'solo.m4v',
+  )
+  assert found(tmp_path) == [
+    (None, 'anna', 'anna/2.MOV'),
+    (None, 'anna', 'anna/10.webm'),
+    (None, 'id1', 'id1#x#0#9.mp4'),
+    (None, 'id2', 'id2#y/talk.avi'),
+    (None, 'id7', 'anna/party/id7#a.mkv'),
+    (None, 'solo', 'solo.m4v'),
+  ]
+
+
+def test_splits_that_the_tree_gives(tmp_path):
+  make(
+    tmp_path, 'test/b/1.mp4', 'train/a/1.mp4', 'train/c.mp4', 'validation/d.gif'
+  )
+  assert found(tmp_path) == [
+    ('train', 'a', 'a/1.mp4'),
+    ('train', 'c', 'c.mp4'),
+    ('validation', 'd', 'd.gif'),
+    ('test', 'b', 'b/1.mp4'),
+  ]
+  assert video_tree.find_videos(tmp_path).has_splits
+  # The folder alone is no split: it is the person who stands in it.
+  assert found(tmp_path / 'test') == [(None, 'b', 'b/1.mp4')]
+
+
+def test_folders_that_hold_only_pictures(tmp_path):
+  make(
+    tmp_path,
+    'anna/one/0.png',
+    'anna/one/1.JPG',
+    'anna/one/.hidden',
+    'anna/one/manifest.json',
+    'id3#v.mp4/0.webp',
+    'mixed/0.png',
+    'mixed/clip.mp4',
+    'mixed/notes',
+    'nested/0.png',
+    'nested/inner/0.png',
+  )
+  assert found(tmp_path) == [
+    (None, 'anna', 'anna/one'),
+    (None, 'id3', 'id3#v.mp4'),
+    (None, 'mixed', 'mixed/clip.mp4'),
+    (None, 'nested', 'nested/inner'),
+  ]
+  assert video_tree.find_videos(tmp_path).notes == (
+    'files that are no videos by their names: 1 without a suffix, 2 .png',
+  )
+  inner = tmp_path / 'nested' / 'inner'
+  assert found(inner) == [(None, 'inner', 'inner')]
+
+
+def test_the_output_does_not_count(tmp_path):
+  make(tmp_path, 'a.mp4', 'out/b.mp4', 'deca_codes/c.mp4', '.partial/d.mp4')
+  assert len(found(tmp_path)) == 3
+  only = [(None, 'a', 'a.mp4')]
+  assert found(tmp_path, exclude=tmp_path / 'out')[:1] == only
+  assert len(found(tmp_path, exclude=tmp_path / 'out')) == 2
+  assert len(found(tmp_path, exclude=tmp_path)) == 2
+
+
+def test_what_holds_no_video(tmp_path):
+  with pytest.raises(FileNotFoundError, match='no such folder'):
+    video_tree.find_videos(tmp_path / 'absent')
+  make(tmp_path, 'clip.mp4', 'in/codes.npz')
+  with pytest.raises(NotADirectoryError, match='the one it lies in'):
+    video_tree.find_videos(tmp_path / 'clip.mp4')
+  with pytest.raises(ValueError, match=r'no video here.*\.mp4.*only pictures'):
+    video_tree.find_videos(tmp_path / 'in')
