@@ -63,6 +63,7 @@ class LandmarkEncoder:
     self._options = options or FitOptions()
     self._nobody = self.nobody()
     self._use(self._nobody)
+    self._mean_face = self._blocks.linear[..., 0]
     self.reset()
 
   @property
@@ -118,10 +119,12 @@ class LandmarkEncoder:
     shape, offsets = person_lib.find_person(
       self._assets, self._landmarks, observed[frames]
     )
+    # Eyes that were not found at rest are taken for usual ones.
+    opened = np.where(np.isfinite(lids), lids, _USUAL_OPENING)[frames]
     return Person(
       shape=shape,
       offsets=offsets,
-      open_lids=np.nanmedian(lids[frames], axis=0).astype(np.float32),
+      open_lids=np.median(opened, axis=0).astype(np.float32),
       frames=tuple(int(i) for i in frames),
     )
 
@@ -187,9 +190,8 @@ class LandmarkEncoder:
     """Indices of the frames in which the face rests."""
     even = np.linspace(0, len(points) - 1, min(len(points), _MOST_FRAMES))
     even = np.unique(even.astype(int))
-    rest = self._blocks.linear[..., 0]
     placed = person_lib.frontal_points(
-      rest, observed[even], self._landmarks.weight
+      self._mean_face, observed[even], self._landmarks.weight
     )
     mouths = [measures.mouth_opening(face) for face in points[even]]
     return even[
