@@ -84,7 +84,7 @@ class Fit:
 
 
 def first_state(num_expression: int) -> Fit:
-  """The state before any frame: a resting face, upright, 0.1 m a picture unit."""
+  """The state before any frame: at rest, upright, 0.1 m a picture unit."""
   return Fit(
     rotation=jnp.eye(3, dtype=jnp.float32),
     shift=jnp.zeros(3, jnp.float32),
