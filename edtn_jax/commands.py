@@ -451,6 +451,15 @@ def _refuse(command: Callable[..., int], with_flag: str, **values: str) -> None:
     )
 
 
+def _refuse(command: Callable[..., int], with_flag: str, **values: str) -> None:
+  given = [f'--{name}={value}' for name, value in values.items() if value]
+  if given:
+    raise ValueError(
+      f'{" and ".join(given)} has no meaning with --{with_flag}; see: edtn '
+      f'{command.__name__} --help'
+    )
+
+
 def _step(step: int) -> int | None:
   return None if step < 0 else step
 

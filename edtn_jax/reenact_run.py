@@ -89,19 +89,18 @@ def reenact_run(
     options,
     split=split,
     clip=clip,
-    face=lambda: _face(found, face, landmarks, pose_adapter),
+    face=lambda: face_to_encode(
+      driving,
+      found,
+      face=face,
+      landmarks=landmarks,
+      pose_adapter=pose_adapter,
+    ),
     encoder=encoder,
     encoder_weights=encoder_weights,
     landmark_map=landmark_map,
   )
-  space = faces.expression_space(found.config.face)
-  if driver.expression_space != space:
-    raise ReenactError(
-      f'{driving} holds {driver.expression_space!r} codes, the network in '
-      f'{workdir} was trained on {space!r} ones; their numbers mean different '
-      'things. For DECA codes convert the released weights (edtn convert), or '
-      'train with --config.face.expression_space=flame.'
-    )
+  check_expression_space(driving, driver.expression_space, workdir, found)
   translate = make_translate(found)
   pictures = getattr(driver, 'frame_picture', None)
   if frames:
@@ -118,6 +117,33 @@ def reenact_run(
     frame_picture=pictures,
     puppets=puppets,
   )
+
+
+def check_expression_space(
+  driving: str | os.PathLike,
+  space: str,
+  workdir: str | os.PathLike,
+  found: checkpoints.Checkpoint,
+) -> None:
+  """Refuses codes that the network does not understand.
+
+  Args:
+    driving: where the codes come from, for the message.
+    space: whose expression basis they belong to.
+    workdir: where the network comes from, for the message.
+    found: the network.
+
+  Raises:
+    ReenactError: if codes and network speak of different face models.
+  """
+  known = faces.expression_space(found.config.face)
+  if space != known:
+    raise ReenactError(
+      f'{driving} holds {space!r} codes, the network in {workdir} was trained '
+      f'on {known!r} ones; their numbers mean different things. For DECA codes '
+      'convert the released weights (edtn convert), or train with '
+      '--config.face.expression_space=flame.'
+    )
 
 
 def _check_pictures(options: ReenactOptions, **panels: str) -> None:
@@ -166,13 +192,42 @@ def _face(
   return faces.load_face(config, adapter)
 
 
+def face_to_encode(
+  driving: str | os.PathLike,
+  found: checkpoints.Checkpoint,
+  *,
+  face: str,
+  landmarks: str,
+  pose_adapter: str,
+) -> faces.Face:
+  """The head model whose codes a moving picture is to become.
+
+  Args:
+    driving: the moving picture, for the message.
+    found: the network that is to understand the codes.
+    face: FLAME file, or '' for the run's own head model.
+    landmarks: landmark files of `face`, comma-separated.
+    pose_adapter: .npy to use instead of the checkpoint's adapter, or ''.
+
+  Returns:
+    The head model.
+
+  Raises:
+    ReenactError: if no adapter relates it to the network's codes.
+  """
+  known = _face(found, face, landmarks, pose_adapter)
+  if known is None:
+    raise ReenactError(f'{driving} cannot be encoded: {_NO_ADAPTER}')
+  return known
+
+
 def _open_driver(
   driving: str | os.PathLike,
   options: ReenactOptions,
   *,
   split: str | None,
   clip: str | None,
-  face: Callable[[], faces.Face | None],
+  face: Callable[[], faces.Face],
   encoder: str,
   **encoder_options: str,
 ) -> Driver:
@@ -186,12 +241,9 @@ def _open_driver(
   # Only here, so that codes need none of the packages it does.
   from edtn_jax.encoders.opening import open_encoder, open_video_driver
 
-  known = face()
-  if known is None:
-    raise ReenactError(f'{driving} cannot be encoded: {_NO_ADAPTER}')
   return open_video_driver(
     driving,
-    open_encoder(encoder, known, **encoder_options),
+    open_encoder(encoder, face(), **encoder_options),
     fps=options.fps or None,
     resting=options.neutral_frames,
   )

@@ -27,9 +27,11 @@ FORBIDDEN_ROOMS = {
   'pictures': {'training'},
   'signal': {'training'},
   'export': {'training'},
+  'live': {'training'},
   'animation': {'tasks', 'training', 'evaluation'},
   'bundles': {'tasks', 'training', 'evaluation'},
   'reenact': {'training'},
+  'reenact_process': {'training'},
   'reenact_run': {'training'},
 }
 # What a task's `evaluate` adds up with: a room of its own below the tasks.

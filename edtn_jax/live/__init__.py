@@ -1,0 +1,1 @@
+"""A camera drives a character that is watched in a browser."""

@@ -1,0 +1,191 @@
+"""Live driving from paths: opens everything, then the source."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from data import files
+from data.drivers import holds_codes
+from data.facemesh.tracking import FaceTracker
+from data.video import open_video
+from edtn_jax import bundles
+from edtn_jax.animation.puppet import CharacterChoice
+from edtn_jax.config import ConfigError, Problem
+from edtn_jax.encoders.opening import open_encoder
+from edtn_jax.live.driver import LiveDriver
+from edtn_jax.live.meter import Meter
+from edtn_jax.live.picture import LivePicture
+from edtn_jax.live.server import DEFAULT_HOST, DEFAULT_PORT
+from edtn_jax.live.session import LiveSession
+from edtn_jax.reenact import SUMMARY_NAME
+from edtn_jax.reenact_options import ReenactOptions
+from edtn_jax.reenact_process import ReenactError
+from edtn_jax.reenact_run import check_expression_space, face_to_encode
+from edtn_jax.translation.inference import make_translate
+
+_FORMAT = 'edtn_live'
+
+
+def live_run(
+  driving: str,
+  workdir: str | os.PathLike,
+  output: str | os.PathLike,
+  *,
+  options: ReenactOptions,
+  characters: CharacterChoice,
+  host: str = DEFAULT_HOST,
+  port: int = DEFAULT_PORT,
+  step: int | None = None,
+  face: str = '',
+  landmarks: str = '',
+  pose_adapter: str = '',
+  encoder: str = 'landmarks',
+  encoder_weights: str = '',
+  landmark_map: str = '',
+) -> dict[str, Any]:
+  """Drives a character by a camera and shows it on a page.
+
+  Returns at the end of the source, or at SIGINT (Ctrl-C) or SIGTERM, and
+  writes `summary.json`; also when the source fails, before that is raised.
+
+  Args:
+    driving: `webcam:N`, or a video or folder of pictures, which is played in
+      real time.
+    workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
+      export".
+    output: directory for the summary.
+    options: signal processing, `fps` of a folder and `puppet_size`; what
+      concerns files has no meaning here.
+    characters: what to drive; one picture is computed at a time.
+    host: where the page is served, see `LiveServer`.
+    port: where the page is served, see `LiveServer`.
+    step: checkpoint step; None takes the newest.
+    face: see `reenact_run`.
+    landmarks: see `reenact_run`.
+    pose_adapter: see `reenact_run`.
+    encoder: see `reenact_run`.
+    encoder_weights: see `reenact_run`.
+    landmark_map: see `reenact_run`.
+
+  Returns:
+    The summary: `LiveSession.summary`, characters, encoder, options.
+
+  Raises:
+    ConfigError: if options are wrong, nothing is to be driven, or the page
+      cannot be served.
+    VideoError: if the source is not there, or fails.
+    ReenactError: if codes and network speak of different face models,
+      `output` holds other data, or no resting face was seen.
+    CheckpointError, PoseAdapterError, FlameFileError, CharacterError,
+      SourceError, ModelError: see there.
+  """
+  _check(driving, options, characters)
+  output = pathlib.Path(output)
+  _check_output(output)
+  puppets = dataclasses.replace(characters, batch_size=1).open(
+    options.puppet_size
+  )
+  found = bundles.load_model(workdir, step=step)
+  known = face_to_encode(
+    driving,
+    found,
+    face=face,
+    landmarks=landmarks,
+    pose_adapter=pose_adapter,
+  )
+  clip_encoder = open_encoder(
+    encoder,
+    known,
+    encoder_weights=encoder_weights,
+    landmark_map=landmark_map,
+  )
+  check_expression_space(driving, clip_encoder.expression_space, workdir, found)
+  meter = Meter()
+  driver = LiveDriver(
+    FaceTracker(), clip_encoder, make_translate(found), options, meter
+  )
+  picture = LivePicture(puppets)
+  driver.warm_up()
+  # Last: what a camera gives before it is looked at would be late.
+  with open_video(driving, fps=options.fps or None) as reader:
+    session = LiveSession(reader, driver, picture, meter)
+    try:
+      session.run(host, port)
+    finally:
+      summary = {
+        'format': _FORMAT,
+        **session.summary(),
+        **dict(clip_encoder.description),
+        **{n: dict(puppet.description) for n, puppet in puppets.items()},
+        'options': _stored(options),
+      }
+      output.mkdir(parents=True, exist_ok=True)
+      files.write_json(output / SUMMARY_NAME, summary)
+  return summary
+
+
+def _stored(options: ReenactOptions) -> dict[str, Any]:
+  """The options that have a meaning here."""
+  names = (
+    'neutral', 'mouth_gain', 'eye_gain', 'smoothing', 'head_pose',
+    'angle_limit_deg', 'puppet_size',
+  )  # fmt: skip
+  return {name: getattr(options, name) for name in names}
+
+
+def _check(
+  driving: str, options: ReenactOptions, characters: CharacterChoice
+) -> None:
+  options.validate()
+  problems = []
+  if not (characters.puppet or characters.source):
+    problems.append(
+      Problem(
+        'puppet, source',
+        '',
+        'one of them must be given with --live',
+        'Give --puppet=7, or --source=PICTURE for the generator.',
+      )
+    )
+  if holds_codes(driving):
+    problems.append(
+      Problem(
+        'driving',
+        driving,
+        'must be a camera or a moving picture with --live',
+        'Give --driving=webcam:0, or leave out --live.',
+      )
+    )
+  if options.neutral_frames:
+    problems.append(
+      Problem(
+        'neutral_frames',
+        options.neutral_frames,
+        'has no meaning with --live: the first seconds show the resting face',
+        'Leave it out.',
+      )
+    )
+  if problems:
+    raise ConfigError(problems)
+
+
+def _check_output(folder: pathlib.Path) -> None:
+  """Refuses a folder in which another summary would be replaced."""
+  if folder.exists() and not folder.is_dir():
+    raise ReenactError(f'{folder} is a file; name a folder for the summary')
+  path = folder / SUMMARY_NAME
+  if not path.exists():
+    return
+  try:
+    stored = json.loads(path.read_bytes())
+  except (OSError, ValueError):
+    stored = None
+  if not isinstance(stored, dict) or stored.get('format') != _FORMAT:
+    raise ReenactError(
+      f'{path} is of something else and is left alone; choose another output '
+      'folder'
+    )
