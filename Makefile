@@ -9,6 +9,7 @@ DEMO_FLAGS ?= --output=demo_out
 
 help:
 	@echo "make demo    train EDTN on procedural codes, show the result (demo_out/)"
+	@echo "             DRIVING=clip.mp4: a clip of a face drives the character"
 	@echo "make test    lint, import arrows, fast tests, then slow tests"
 	@echo "make lint    ruff check and format check"
 	@echo "make format  let ruff rewrite the files"
@@ -21,7 +22,7 @@ $(STAMP): setup.cfg pyproject.toml
 	@touch $@
 
 demo: $(STAMP)
-	$(BIN)/python main.py demo $(DEMO_FLAGS)
+	$(BIN)/python main.py demo $(DEMO_FLAGS) $(if $(DRIVING),--driving="$(DRIVING)")
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -392,10 +392,12 @@ def demo(
 
   Args:
     output: directory for the results
-    driving: real codes; they need --weights and --pose_adapter
+    driving: video or folder of pictures of a face, which needs the extras
+      [video] and [facemesh]; or real codes, which need --weights and
+      --pose_adapter
     weights: released EDTN.pt for real codes
     pose_adapter: released [17, 50] .npy for real codes
-    frames: directory of driving frames to show beside the meshes
+    frames: for real codes, directory of driving frames to show
     num_steps: training steps; 0 takes the demo's own number
     seed: of data and training
     puppet: anime character that is driven, a seed or a .vrm, .glb or .gltf
@@ -439,15 +441,6 @@ def _require(command: Callable[..., int], **values: str) -> None:
   if missing:
     raise ValueError(
       f'needs {" and ".join(missing)}; see: edtn {command.__name__} --help'
-    )
-
-
-def _refuse(command: Callable[..., int], with_flag: str, **values: str) -> None:
-  given = [f'--{name}={value}' for name, value in values.items() if value]
-  if given:
-    raise ValueError(
-      f'{" and ".join(given)} has no meaning with --{with_flag}; see: edtn '
-      f'{command.__name__} --help'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,6 +70,7 @@ def demo_report(
   face: Face,
   evaluation: Mapping[str, Any],
   summary: Mapping[str, Any],
+  driving: str,
   clip: CodeClip,
   generated: str,
   predicted: np.ndarray,
@@ -82,37 +84,21 @@ def demo_report(
     face: head model and adapter.
     evaluation: what `evaluate_run` returned.
     summary: what `reenact_run` returned.
-    clip: the driver, with true coefficients.
+    driving: clip of a face that drove; '' if `clip` did.
+    clip: a driver with true coefficients, saved as `driver.npz`.
     generated: sentence on the generated picture.
-    predicted: [T, 17] network output for the driver.
+    predicted: [T, 17] network output for `clip`.
     times: seconds by phase.
 
   Returns:
     Path of the HTML file.
   """
   metrics = evaluation['metrics']
+  say = _say_of_a_clip if driving else _say_of_made_codes
+  driver = shlex.quote(driving or str(output / 'driver.npz'))
   data = ReportData(
-    title='A face drives an anime character',
-    introduction=(
-      'No download, no pairs: people, face codes and head model are made by '
-      'code. The network learnt to say in 17 anime coefficients what it sees '
-      'in 53 human numbers by comparing meshes, the calmest pose among equals.'
-    ),
+    **say(summary, generated),
     gif=output / _REENACTMENT / GIF_NAME,
-    gif_caption=(
-      'From left: the face of a person the network has never seen; the anime '
-      f'pose it chose, carried back to the mesh; {_characters(summary)} in '
-      'that pose; the pose itself.'
-    ),
-    observations=(
-      generated,
-      'The eyelids close together: a blink blinks, one frame after the other.',
-      'The person opens the mouth by the jaw, the anime pose by an expression: '
-      'the network translates one into the other.',
-      f'The person’s resting face was read off {len(summary["neutral_frames"])}'
-      f' calm frames of {summary["frames"]} and taken off; without this, its '
-      'offset would sit in every frame.',
-    ),
     curves=_curves(workdir),
     metrics=[
       Metric(name, metrics[key], unit, text, headline)
@@ -123,6 +109,7 @@ def demo_report(
     true_coeffs=clip.true_pose_coeffs,
     predicted_coeffs=predicted,
     timeline=_poses(output),
+    fps=summary['fps'],
     provenance=_provenance(evaluation['protocol'], summary, times),
     commands=(
       (
@@ -136,15 +123,16 @@ def demo_report(
       ),
       (
         'Drive another character, or look at one in every pose',
-        f'edtn reenact --driving={output}/driver.npz --workdir={workdir} '
+        f'edtn reenact --driving={driver} --workdir={workdir} '
         '--puppet=8 --output=out\n'
         'edtn reenact --puppet=8 --pose=sweep --output=out',
       ),
       (
         'Drive a picture of your own, by a generator',
-        f'edtn reenact --driving={output}/driver.npz --workdir={workdir} '
+        f'edtn reenact --driving={driver} --workdir={workdir} '
         '--source=PICTURE.png --output=out',
       ),
+      *_clip_commands(driving),
       (
         'Use real DECA codes with the released weights',
         'edtn demo --driving=DIR --weights=EDTN.pt --pose_adapter=MATRIX.npy',
@@ -189,6 +177,84 @@ def driving_report(
     provenance=_provenance({'driving': driving}, summary, times),
   )
   return write_report(output / REPORT_NAME, data)
+
+
+def _say_of_made_codes(
+  summary: Mapping[str, Any], generated: str
+) -> dict[str, Any]:
+  """Texts where the driver is made up, too."""
+  return {
+    'title': 'A face drives an anime character',
+    'introduction': (
+      'No download, no pairs: people, face codes and head model are made by '
+      'code. The network learnt to say in 17 anime coefficients what it sees '
+      'in 53 human numbers by comparing meshes, the calmest pose among equals.'
+    ),
+    'gif_caption': (
+      'From left: the face of a person the network has never seen; the anime '
+      f'pose it chose, carried back to the mesh; {_characters(summary)} in '
+      'that pose; the pose itself.'
+    ),
+    'observations': (
+      generated,
+      'The eyelids close together: a blink blinks, one frame after the other.',
+      'The person opens the mouth by the jaw, the anime pose by an expression: '
+      'the network translates one into the other.',
+      f'The person’s resting face was read off {len(summary["neutral_frames"])}'
+      f' calm frames of {summary["frames"]} and taken off; without this, its '
+      'offset would sit in every frame.',
+    ),
+  }
+
+
+def _say_of_a_clip(
+  summary: Mapping[str, Any], generated: str
+) -> dict[str, Any]:
+  """Texts where a real face drives."""
+  jitter = summary['jitter']['coefficients']
+  return {
+    'title': 'A real face drives an anime character',
+    'introduction': (
+      'No restricted file: FaceMesh finds 468 landmarks in each frame, the '
+      'project’s own head is fitted to them, and a network that learnt on '
+      'people made by code says in 17 anime coefficients what that head does. '
+      'It had never met a real face.'
+    ),
+    'gif_caption': (
+      'From left: the clip; the head as fitted to it, a likeness of what the '
+      'face does and not of who it is; the anime pose that the network chose, '
+      f'carried back to that head; {_characters(summary)} in that pose; the '
+      'pose itself.'
+    ),
+    'observations': (
+      generated,
+      'A face was found in all but '
+      f'{summary["driver"]["frames_without_face"]} of {summary["frames"]} '
+      'frames; those in between are bridged.',
+      f'Both eyes are closed in {summary["closed_eye_frames"]} frames.',
+      'Smoothing took the tremble of the coefficients (mean second difference) '
+      f'from {jitter["before"]:.4f} to {jitter["after"]:.4f}.',
+      f'The resting face was read off {len(summary["neutral_frames"])} calm '
+      'frames and taken off; without this, its offset would sit in every '
+      'frame.',
+    ),
+  }
+
+
+def _clip_commands(driving: str) -> tuple[tuple[str, str], ...]:
+  """What to try next where a clip drove, or where one could."""
+  if not driving:
+    return (
+      ('Drive by a clip of your own face', 'edtn demo --driving=CLIP.mp4'),
+    )
+  return (
+    (
+      'Train on faces of real people: a folder of videos',
+      'edtn prepare --videos=DIR --output=codes\n'
+      'edtn train --config=configs/edtn.py:dataset --config.data.path=codes '
+      '--workdir=runs/edtn',
+    ),
+  )
 
 
 def _characters(summary: Mapping[str, Any]) -> str:

@@ -1,4 +1,8 @@
-"""Procedural codes -> train -> evaluate -> reenact -> report; or real codes."""
+"""Procedural codes -> train -> evaluate -> reenact -> report.
+
+What drives is made up, a clip of a real face, or, with released weights, real
+codes.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,11 @@ from absl import logging
 from configs import edtn as edtn_config
 from data import files, procedural_codes
 from data.codes import CodeClip
+from data.drivers import holds_codes
 from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.convert.expression_translator import write_converted
+from edtn_jax.demo.clip import check_clip
 from edtn_jax.demo.generated import Cast, cast
 from edtn_jax.demo.report import demo_report, driving_report
 from edtn_jax.evaluation.run import evaluate_run
@@ -44,15 +50,16 @@ def run_demo(
 ) -> pathlib.Path | None:
   """Runs the whole chain once and writes `report.html`.
 
-  Without `driving`, everything is made here: people, codes, network. With it,
-  released weights drive an anime pose by real codes.
+  Without `driving`, everything is made here: people, codes, network. A clip
+  of a face drives that network. Real codes drive the released weights.
 
   Args:
     output: directory for the results.
-    driving: folder of DECA .mat files (or any driver), or ''.
-    weights: released `EDTN.pt`; needed with `driving`.
-    pose_adapter: released adapter `.npy`; needed with `driving`.
-    frames: directory of driving frames, or ''.
+    driving: video or folder of pictures of a face; or codes, such as a folder
+      of DECA .mat files; or ''.
+    weights: released `EDTN.pt`; needed with codes, and only there.
+    pose_adapter: released adapter `.npy`; likewise.
+    frames: directory of driving frames to show with codes, or ''.
     num_steps: training steps; 0 takes the demo config's.
     seed: of data and training.
     puppet: anime character that is driven, a seed or a file; see
@@ -66,15 +73,20 @@ def run_demo(
     the same call continues it.
 
   Raises:
-    ConfigError: if arguments are missing or contradict each other.
+    ConfigError: if arguments are missing or contradict each other, or a clip
+      needs what is not installed.
+    VideoError, DriverError: if a clip cannot be read, or shows no face.
     CharacterError, CheckpointError: if the character or the generator cannot
       be used.
   """
   _check(driving, weights, pose_adapter, frames)
   # Now, not after training: a file that cannot be used.
+  by_codes = bool(driving) and holds_codes(driving)
+  if driving and not by_codes:
+    check_clip(driving)
   driven = cast(puppet, generator)
   output = pathlib.Path(output)
-  if driving:
+  if by_codes:
     return _drive(output, driving, weights, pose_adapter, frames, driven)
   config = edtn_config.get_config('demo')
   config.seed = config.data.procedural_seed = seed
@@ -94,7 +106,7 @@ def run_demo(
   clip.save(output / 'driver.npz')
   with _timed(times, 'reenact'):
     summary = reenact_run(
-      output / 'driver.npz',
+      driving or output / 'driver.npz',
       workdir,
       output / 'reenactment',
       options=ReenactOptions(),
@@ -107,6 +119,7 @@ def run_demo(
       face=face,
       evaluation=evaluation,
       summary=summary,
+      driving=driving,
       clip=clip,
       generated=driven.sentence,
       predicted=_translate(workdir, clip),
@@ -157,34 +170,42 @@ def _digest(*paths: str) -> str:
 
 
 def _check(driving, weights, pose_adapter, frames) -> None:
-  wanted = {'weights': weights, 'pose_adapter': pose_adapter}
-  given = {**wanted, 'frames': frames}
-  problems = []
-  if driving:
+  released = {'weights': weights, 'pose_adapter': pose_adapter}
+  given = {k: v for k, v in {**released, 'frames': frames}.items() if v}
+  problems = [
+    Problem(key, value, 'does not exist', 'Give an existing path.')
+    for key, value in {'driving': driving, **given}.items()
+    if value and not pathlib.Path(value).exists()
+  ]
+  if not driving:
+    rule, remedy = 'has a meaning only with --driving', 'Give --driving=DIR.'
+    problems += [Problem(k, v, rule, remedy) for k, v in given.items()]
+  # What it needs depends on what it is.
+  elif pathlib.Path(driving).exists():
+    problems += _driver_problems(driving, released, given)
+  if problems:
+    raise ConfigError(problems)
+
+
+def _driver_problems(driving, released, given) -> list[Problem]:
+  """What is missing for codes, or too much for a clip."""
+  if holds_codes(driving):
     remedies = {
       'weights': 'Give the released EDTN.pt.',
       'pose_adapter': 'Give the released 17 x 50 matrix (.npy).',
     }
-    problems += [
-      Problem(key, value, 'is needed with --driving', remedies[key])
-      for key, value in wanted.items()
+    rule = 'is needed where --driving holds codes'
+    return [
+      Problem(key, value, rule, remedies[key])
+      for key, value in released.items()
       if not value
     ]
-    problems += [
-      Problem(key, value, 'does not exist', 'Give an existing path.')
-      for key, value in {'driving': driving, **given}.items()
-      if value and not pathlib.Path(value).exists()
-    ]
-  else:
-    problems += [
-      Problem(
-        key, value, 'has a meaning only with --driving', 'Give --driving=DIR.'
-      )
-      for key, value in given.items()
-      if value
-    ]
-  if problems:
-    raise ConfigError(problems)
+  rule = 'is for codes, and --driving is a moving picture'
+  remedy = (
+    'Leave it out: the demo trains a network. A clip drives released weights '
+    'by "edtn convert" and "edtn reenact".'
+  )
+  return [Problem(key, value, rule, remedy) for key, value in given.items()]
 
 
 def _procedural_driver(pose_adapter: np.ndarray, seed: int) -> CodeClip:
