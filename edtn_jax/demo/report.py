@@ -228,17 +228,24 @@ def _say_of_a_clip(
     ),
     'observations': (
       generated,
-      'A face was found in all but '
-      f'{summary["driver"]["frames_without_face"]} of {summary["frames"]} '
-      'frames; those in between are bridged.',
+      _faces_found(summary),
       f'Both eyes are closed in {summary["closed_eye_frames"]} frames.',
       'Smoothing took the tremble of the coefficients (mean second difference) '
       f'from {jitter["before"]:.4f} to {jitter["after"]:.4f}.',
       f'The resting face was read off {len(summary["neutral_frames"])} calm '
       'frames and taken off; without this, its offset would sit in every '
       'frame.',
+      'The errors below are of people made by code that were held out from '
+      'training: of a real face nobody knows the true coefficients.',
     ),
   }
+
+
+def _faces_found(summary: Mapping[str, Any]) -> str:
+  lost, total = summary['driver']['frames_without_face'], summary['frames']
+  if not lost:
+    return f'Each of the {total} frames shows a face.'
+  return f'{lost} of {total} frames show no face; they are bridged.'
 
 
 def _clip_commands(driving: str) -> tuple[tuple[str, str], ...]:
@@ -314,6 +321,7 @@ def _provenance(protocol, summary, times):
     },
     'Evaluation': dict(protocol),
     'Reenactment': dict(summary['options']),
+    **({'Driver': summary['driver']} if 'driver' in summary else {}),
     'Characters': {
       key: summary[key] for key in ('generated', 'puppet') if key in summary
     },
