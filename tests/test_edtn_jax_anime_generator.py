@@ -139,6 +139,26 @@ def test_stages_are_a_function_of_the_step(task, params, batch):
   )
 
 
+def test_what_is_painted_counts_by_itself(batch):
+  config = tiny(**{'data.color_jitter': 0.0, 'loss.painted_weight': 3.0})
+  config.model.sizes.blend = True
+  task = build_task(config)
+  params = task.init(jax.random.key(0))
+  with_painted, terms = loss_of(task, params, batch, 4)
+  weights = dataclasses.replace(task.weights, painted=0.0)
+  without, fewer = loss_of(
+    dataclasses.replace(task, weights=weights), params, batch, 4
+  )
+  assert 'painted' not in fewer
+  difference = float(with_painted - without)
+  assert difference == pytest.approx(3 * float(terms['painted']), rel=1e-4)
+  early, first = loss_of(task, params, batch, 0)
+  assert 'painted' not in first
+  assert np.isfinite(early)
+  config.model.sizes.blend = False
+  assert 'networks that blend' in problems(config)['loss.painted_weight']
+
+
 def test_the_true_flow_has_little_error(task, batch):
   """Drawn flow and network flow mean the same: units, sign, axes."""
   source = batch['source_image'].astype(jnp.float32) / 255

@@ -98,9 +98,11 @@ def test_every_encoder_map_is_warped():
   flow[..., 0] = 2
   model = WarpedEditingNetwork(TINY)
   params = random_params(
-    jax.eval_shape(model.init, jax.random.key(0), image, flow, z)['params']
+    jax.eval_shape(model.init, jax.random.key(0), image, image, flow, z)[
+      'params'
+    ]
   )
-  found = jax.jit(model.apply)({'params': params}, image, flow, z)
+  found = jax.jit(model.apply)({'params': params}, image, image, flow, z)
 
   @jax.jit
   def by_hand(params):
@@ -111,9 +113,14 @@ def test_every_encoder_map_is_warped():
       x[:, :, np.minimum(np.arange(size) + size // 4, size - 1)]
       for x, size in zip(maps, sizes, strict=True)
     ]
-    return EditingDecoder(TINY).apply({'params': params['decoder']}, maps, z)
+    decoder = EditingDecoder(TINY)
+    return decoder.apply({'params': params['decoder']}, maps, z, image)
 
-  np.testing.assert_allclose(found, by_hand(params), atol=1e-5)
+  assert set(found) == {'image'}
+  assert np.abs(found['image']).max() < 1
+  np.testing.assert_allclose(
+    found['image'], by_hand(params)['image'], atol=1e-5
+  )
 
 
 def test_motion_is_shared_and_the_rest_is_not():

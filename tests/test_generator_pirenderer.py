@@ -113,6 +113,7 @@ def test_blend_starts_near_the_warp():
   untouched = run(config, params, image, pose)
   # A fresh network paints nearly black.
   assert np.abs(painted).mean() < 0.4 * level
+  np.testing.assert_allclose(painted, out['painted_image'], atol=0.05)
   np.testing.assert_allclose(
     untouched['image'], untouched['warped_image'], atol=1e-6
   )

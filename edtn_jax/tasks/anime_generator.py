@@ -43,6 +43,8 @@ class StageWeights:
   Attributes:
     warped: of the warped picture.
     image: of the edited picture, from `edit_from_step` on.
+    painted: of what a blending network paints, likewise; not in the paper.
+      By the blend alone it would learn nothing where it is not shown yet.
     flow: of the true flow before that step; not in the paper.
     flow_editing: and from it on.
     edit_from_step: first step of the second stage.
@@ -50,6 +52,7 @@ class StageWeights:
 
   warped: float = 2.5
   image: float = 4.0
+  painted: float = 0.0
   flow: float = 0.0
   flow_editing: float = 0.0
   edit_from_step: int = 0
@@ -123,6 +126,8 @@ class AnimeGeneratorTask(Task):
     loss = weights.warped * terms['warped']
     if stage:
       loss += weights.image * terms['image']
+      if weights.painted:
+        loss += weights.painted * terms['painted']
     flow_weight = weights.flow_editing if stage else weights.flow
     if flow_weight:
       # Of an exchanged pair the flow is not known.
@@ -150,6 +155,10 @@ class AnimeGeneratorTask(Task):
     terms = {'warped': self.objective.warped(constants, warped, target)}
     if edit:
       terms['image'] = self.objective.image(constants, out['image'], target)
+      if self.weights.painted:
+        terms['painted'] = self.objective.image(
+          constants, out['painted_image'], target
+        )
     if 'flow' in batch:
       terms['flow'] = distances.flow_distance(
         out['flow'], batch['flow'], batch['flow_mask']
@@ -361,6 +370,7 @@ def build(
     weights=StageWeights(
       warped=loss.warped_weight,
       image=loss.image_weight,
+      painted=loss.painted_weight,
       flow=loss.flow_weight,
       flow_editing=loss.flow_weight_editing,
       edit_from_step=loss.edit_from_step,
@@ -395,6 +405,7 @@ def validate(check: Checker) -> None:
   for key in (
     'warped_weight',
     'image_weight',
+    'painted_weight',
     'flow_weight',
     'flow_weight_editing',
     'edit_from_step',
@@ -424,6 +435,13 @@ def _validate_sizes(check: Checker) -> None:
       'See PIRendererConfig in generator/pirenderer/config.py.',
     )
     return
+  if check.get('loss.painted_weight') and not network.blend:
+    check.add(
+      'loss.painted_weight',
+      check.get('loss.painted_weight'),
+      'is of networks that blend what they paint with the warped picture',
+      'Set --config.loss.painted_weight=0, or model.sizes.blend=True.',
+    )
   size, multiple = check.get('data.size'), network.size_multiple
   reason = 'for this network'
   compares_scales = check.get('loss.objective') == 'structural' and check.get(

@@ -36,8 +36,8 @@ class WarpedEditingNetwork(nn.Module):
     warped_image: jax.Array,
     flow: jax.Array,
     z: jax.Array,
-  ) -> jax.Array:
-    """Two [B, H, W, C], [B, h, w, 2], [B, Z] -> [B, H, W, C] in (-1, 1)."""
+  ) -> dict[str, jax.Array]:
+    """Two [B, H, W, C], [B, h, w, 2], [B, Z] -> see `EditingDecoder`."""
     maps = EditingEncoder(self.config, self.dtype, name='encoder')(image)
     maps = [warp_by_flow(x, flow, compat=self.config.compat) for x in maps]
     decoder = EditingDecoder(self.config, self.dtype, name='decoder')
@@ -90,7 +90,7 @@ class JointGenerator(nn.Module):
       `flow` [B, h, w, 2], (x, y) backward, in pixels of its own grid;
       `warped_image` [B, H, W, C] in the source's range; and, if editing,
       `image` [B, H, W, C] in (-1, 1) by tanh: trained towards [0, 1], clip it
-      to show it. All float32.
+      to show it; with `config.blend` also `painted_image`. All float32.
 
     Raises:
       ValueError: if a shape does not fit or the domain is unknown.
@@ -106,7 +106,7 @@ class JointGenerator(nn.Module):
     warped = warp_by_flow(source_image, flow, compat=self.config.compat)
     out = {'flow': flow, 'warped_image': warped}
     if edit:
-      out['image'] = self.editing[domain](source_image, warped, flow, z)
+      out |= self.editing[domain](source_image, warped, flow, z)
     return out
 
   def _check(self, source_image, domain):

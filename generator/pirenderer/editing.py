@@ -132,7 +132,7 @@ class EditingDecoder(nn.Module):
   @nn.compact
   def __call__(
     self, maps: Sequence[jax.Array], z: jax.Array, warped_image: jax.Array
-  ) -> jax.Array:
+  ) -> dict[str, jax.Array]:
     """Decodes, and blends if the config says so.
 
     Args:
@@ -141,7 +141,8 @@ class EditingDecoder(nn.Module):
       warped_image: [B, H, W, C] float32, looked at only to blend.
 
     Returns:
-      [B, H, W, C] in (-1, 1).
+      `image` [B, H, W, C] in (-1, 1), and if it is blended also
+      `painted_image` likewise, before the blend.
     """
     config = self.config
     conv, residual = (
@@ -165,9 +166,11 @@ class EditingDecoder(nn.Module):
     )(x)
     x = x.astype(jnp.float32)
     if not config.blend:
-      return jnp.tanh(x)
+      return {'image': jnp.tanh(x)}
+    painted = jnp.tanh(x[..., :-1])
     share = nn.sigmoid(x[..., -1:] + BLEND_START)
-    return share * jnp.tanh(x[..., :-1]) + (1 - share) * warped_image
+    image = share * painted + (1 - share) * warped_image
+    return {'image': image, 'painted_image': painted}
 
 
 class EditingNetwork(nn.Module):
@@ -184,8 +187,8 @@ class EditingNetwork(nn.Module):
   @nn.compact
   def __call__(
     self, image: jax.Array, warped_image: jax.Array, z: jax.Array
-  ) -> jax.Array:
-    """Two pictures [B, H, W, C] and [B, Z] -> [B, H, W, C] in (-1, 1)."""
+  ) -> dict[str, jax.Array]:
+    """Two pictures [B, H, W, C] and [B, Z] -> those of `EditingDecoder`."""
     both = jnp.concatenate([image, warped_image], axis=-1)
     maps = EditingEncoder(self.config, self.dtype, name='encoder')(both)
     decoder = EditingDecoder(self.config, self.dtype, name='decoder')

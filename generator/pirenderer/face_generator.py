@@ -49,7 +49,8 @@ class FaceGenerator(nn.Module):
       `flow` [B, H/4, W/4, 2], (x, y) backward, in pixels of its own grid;
       `warped_image` [B, H, W, C] in the source's range; and, if editing,
       `image` [B, H, W, C] in (-1, 1) by tanh: trained towards [0, 1], clip it
-      to show it. All float32.
+      to show it; with `config.blend` also `painted_image`, what is blended
+      with the warped one. All float32.
 
     Raises:
       ValueError: if a shape does not fit.
@@ -75,5 +76,5 @@ class FaceGenerator(nn.Module):
     out = {'flow': flow, 'warped_image': warped}
     if edit:
       editing = EditingNetwork(self.config, self.dtype, name='editing')
-      out['image'] = editing(source_image, warped, z)
+      out |= editing(source_image, warped, z)
     return out
