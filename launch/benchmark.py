@@ -4,6 +4,7 @@ r"""Measures the parts of EDTN on this machine and prints a table.
     python -m launch.benchmark --only=step,flame
     taskset -c 1 python -m launch.benchmark --only=characters  # one core
     python -m launch.benchmark --only=epochs   # 50 epochs, about a minute
+    python -m launch.benchmark --only=reenact --video=clip.mp4
 
 `--json=FILE` keeps the numbers with versions and hardware.
 Times are medians of repeated calls after one call that compiles.
@@ -39,11 +40,16 @@ from flame_jax.layer import flame_apply
 from flame_jax.procedural import procedural_head
 from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
+from launch.benchmark_reenact import benchmark_reenact
 
 _ONLY = flags.DEFINE_list(
   'only',
   ['step', 'flame', 'input'],
-  'parts: step, flame, input, characters, pictures, warp, generator, epochs',
+  'parts: step, flame, input, characters, pictures, warp, generator, reenact, '
+  'epochs',
+)
+_VIDEO = flags.DEFINE_string(
+  'video', '', 'clip of a face for --only=reenact; empty makes one'
 )
 _JSON = flags.DEFINE_string('json', '', 'file for the numbers')
 _SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
@@ -307,6 +313,7 @@ PARTS = {
   'pictures': benchmark_pictures,
   'warp': benchmark_warp,
   'generator': benchmark_generator,
+  'reenact': lambda seconds: benchmark_reenact(seconds, _VIDEO.value),
   'epochs': benchmark_epochs,
 }
 

@@ -1,8 +1,9 @@
 """Benchmarks: that they run and what they say; times are not tested."""
 
+import numpy as np
 import pytest
 
-from launch import benchmark, benchmark_pictures
+from launch import benchmark, benchmark_pictures, benchmark_reenact
 
 
 def test_table_has_a_line_for_each_row():
@@ -65,3 +66,67 @@ def test_pictures_are_measured_by_format_and_readers(monkeypatch):
     assert row['what'].startswith(f'pairs, batch 8, 16 x 16, {name}')
     assert row['note'].endswith(' pictures/s')
     assert row['calls'] == 5
+
+
+def test_stages_count_their_own_time_only(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(benchmark_reenact.time, 'perf_counter', lambda: now[0])
+  clock = benchmark_reenact.StageClock()
+
+  def decode(count):
+    for i in range(count):
+      now[0] += 0.5
+      yield i
+
+  def draw(frames):
+    for _ in clock.timed_each('decode', decode)(len(frames)):
+      now[0] += 1.0
+
+  clock.timed('drawing', draw, len)([1, 2])
+  clock.timed('drawing', draw, len)([3, 4])
+  with clock.stage('encode', frames=0):
+    now[0] += 0.25
+  clock.timed('encode', lambda: None)()
+  assert sum(spent for spent, _ in clock.calls['drawing']) == 4
+  assert sum(spent for spent, _ in clock.calls['decode']) == 2
+  assert clock.seconds() == 6.25 == now[0]
+  rows = {row['what']: row for row in clock.rows(4)}
+  assert rows['reenact: drawing']['milliseconds'] == 1000
+  assert rows['reenact: drawing']['note'] == 'p50 1,000.00 ms, p95 1,000.00 ms'
+  assert rows['reenact: encode']['milliseconds'] == 62.5
+  assert rows['reenact: encode']['note'] == 'p50 0.00 ms, p95 0.00 ms'
+
+
+@pytest.mark.parametrize(
+  ('total', 'text'),
+  [
+    (9.6, 'the sum is -4.0 % off, within 5 %'),
+    (10.4, 'the sum is +4.0 % off, within 5 %'),
+    (9.4, 'the sum is -6.0 % off, NOT within 5 %'),
+  ],
+)
+def test_sum_and_wall_time_are_compared(total, text):
+  rows = benchmark_reenact._walls(100, total, 10.0, 5.0, 2)
+  assert [row['milliseconds'] for row in rows] == pytest.approx(
+    [10 * total, 100.0, 50.0]
+  )
+  assert rows[1]['note'] == text
+  assert rows[2]['note'] == '20.0 frames/s, 2.00 x as fast'
+
+
+def test_methods_are_timed_and_given_back(tmp_path):
+  before = benchmark_reenact.VideoWriter.add
+  clock = benchmark_reenact.StageClock()
+  with (
+    benchmark_reenact._measured(clock),
+    benchmark_reenact.open_video_writer(tmp_path / 'frames', 25) as writer,
+  ):
+    for _ in range(3):
+      writer.add(np.zeros((4, 4, 3), np.uint8))
+  with benchmark_reenact._measured(clock):
+    reader = benchmark_reenact.open_video(tmp_path / 'frames')
+    assert len(list(reader)) == 3
+  assert [frames for _, frames in clock.calls['encode']] == [1, 1, 1, 0]
+  # The end is looked for as well.
+  assert len(clock.calls['decode']) == 4
+  assert benchmark_reenact.VideoWriter.add is before
