@@ -8,14 +8,17 @@ import time
 import types
 import urllib.request
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+from configs import edtn as edtn_config
 from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
 from data.facemesh.tracking import FaceFrame
 from data.video import VideoError, VideoFrame, VideoReader
 from edtn_jax.animation.puppet import CharacterChoice
+from edtn_jax.checkpoints import Checkpoint
 from edtn_jax.config import ConfigError
 from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.live import run as run_lib
@@ -27,6 +30,8 @@ from edtn_jax.live.picture import LivePicture
 from edtn_jax.live.session import LiveSession
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
+from edtn_jax.translation.inference import make_translate
+from edtn_jax.translation.network import build_translator
 
 PATIENCE_S = 30
 # The code as it comes out of the network.
@@ -388,3 +393,19 @@ def test_wrong_options_come_at_once(tmp_path):
     run_live(tmp_path / 'codes.npz', tmp_path, characters=CharacterChoice())
   assert '--puppet=7' in str(error.value)
   assert 'driving' in str(error.value)
+
+
+def test_single_frames_translate_as_batches_do():
+  config = edtn_config.get_config()
+  rng = np.random.default_rng(0)
+  codes = (
+    rng.normal(size=(3, 50)).astype(np.float32),
+    rng.normal(0, 0.1, (3, 3)).astype(np.float32),
+  )
+  params = build_translator(config.model).init(jax.random.key(0), *codes)
+  network = make_translate(
+    Checkpoint(config, {'model': params['params']}, {}, 0, 'x', False)
+  )
+  together = network(*codes)
+  alone = [network(*(array[i : i + 1] for array in codes)) for i in range(3)]
+  np.testing.assert_allclose(np.concatenate(alone), together, atol=1e-6)

@@ -84,7 +84,9 @@ class LiveDriver:
     rows = np.random.default_rng(0).normal(
       100, 30, (_LOOKED_AT, self._encoder.row_size)
     )
-    self._begin(rows.astype(np.float32), (200, 200))
+    rows = rows.astype(np.float32)
+    self._begin(rows, (200, 200))
+    self._output(['0'], self._codes(rows[0]), None)
     self.calibrations = 0
     self.calibrate()
 

@@ -14,6 +14,7 @@ from edtn_jax.translation.network import build_translator
 Translate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 # Frames are padded to a multiple of this, so that few shapes are compiled.
+# Single ones, as live use gives, are not: padding would cost them 4 ms.
 _CHUNK = 256
 
 
@@ -55,7 +56,8 @@ def make_translate(checkpoint: checkpoints.Checkpoint) -> Translate:
     for begin in range(0, len(expression), _CHUNK):
       part = slice(begin, begin + _CHUNK)
       count = len(expression[part])
-      rows = [(0, _CHUNK - count), (0, 0)]
+      size = 1 if len(expression) == 1 else _CHUNK
+      rows = [(0, size - count), (0, 0)]
       result = apply(
         params, np.pad(expression[part], rows), np.pad(jaw_pose[part], rows)
       )
