@@ -19,7 +19,12 @@ from edtn_jax.encoders.clip_encoders import (
   LandmarkClipEncoder,
 )
 from edtn_jax.encoders.deca import load_deca_encoder
-from edtn_jax.encoders.landmark_fit import LandmarkEncoder, read_landmark_map
+from edtn_jax.encoders.landmark_fit import (
+  FitOptions,
+  LandmarkEncoder,
+  adapter_covariance,
+  read_landmark_map,
+)
 from edtn_jax.encoders.video_driver import VideoDriver
 
 
@@ -96,8 +101,14 @@ def open_encoder(
       face.description,
     )
   landmarks = read_landmark_map(landmark_map, assets) if landmark_map else None
+  # What faces do is spread along the anime expressions, not evenly.
+  options = FitOptions(
+    expression_covariance=adapter_covariance(face.pose_adapter)
+  )
   return LandmarkClipEncoder(
-    LandmarkEncoder(assets, landmarks), face.expression_space, face.description
+    LandmarkEncoder(assets, landmarks, options),
+    face.expression_space,
+    face.description,
   )
 
 
