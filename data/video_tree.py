@@ -6,6 +6,7 @@
     root/<video>.mp4                       a person a file
 
 A folder that holds only pictures is a video, too; so may be `root` itself.
+An animated WebP is no picture but a video.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pathlib
 from collections.abc import Iterator
 
 from data import deca, files, layout
+from data.video import webp_reader
 from data.video.picture_reader import SUFFIXES as PICTURE_SUFFIXES
 
 # FFmpeg reads more, but a name decides: it would also draw a text file.
@@ -116,25 +118,30 @@ def _walk(
     for entry in entries:
       if not entry.name.startswith('.'):
         (inner if entry.is_dir() else names).append(entry.name)
-  suffixes = [
-    pathlib.Path(name).suffix.lower()
-    for name in names
-    # Of a folder of frames that was written here.
-    if name != layout.MANIFEST_NAME
-  ]
-  if suffixes and not inner and set(suffixes) <= set(PICTURE_SUFFIXES):
+  paths = [folder / name for name in names]
+  # Of a folder of frames that was written here.
+  pictures = [path for path in paths if path.name != layout.MANIFEST_NAME]
+  if pictures and not inner and all(map(_is_still, pictures)):
     yield folder
     return
-  for name in names:
-    suffix = pathlib.Path(name).suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-      yield folder / name
+  for path in paths:
+    suffix = path.suffix.lower()
+    if suffix in VIDEO_SUFFIXES and not _is_still(path):
+      yield path
     else:
       others[suffix] += 1
   for name in inner:
     path = folder / name
     if depth < _MAX_DEPTH and path.resolve() not in excluded:
       yield from _walk(path, excluded, others, depth + 1)
+
+
+def _is_still(path: pathlib.Path) -> bool:
+  """Whether a file is a picture that does not move."""
+  suffix = path.suffix.lower()
+  if suffix == '.webp':
+    return not webp_reader.is_animated(path)
+  return suffix in PICTURE_SUFFIXES
 
 
 def _notes(others: collections.Counter[str]) -> Iterator[str]:

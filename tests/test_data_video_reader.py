@@ -266,6 +266,18 @@ def test_what_is_no_video_is_refused(tmp_path):
     assert name in str(caught.value)
 
 
+def test_a_webp_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+  (tmp_path / 'x.webp').touch()
+
+  def refuse(*args, **options):
+    raise PermissionError(13, 'Permission denied')
+
+  # Not by the file's mode: to the superuser it means nothing.
+  monkeypatch.setattr('builtins.open', refuse)
+  with pytest.raises(VideoError, match=r'x\.webp: cannot be read.*rights'):
+    open_video(tmp_path / 'x.webp')
+
+
 def test_a_file_without_one_good_frame_is_refused(tmp_path):
   path = _write_stamped(tmp_path / 'x.mp4', range(0, 400, 40))
   with av.open(str(path)) as container:

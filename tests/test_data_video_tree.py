@@ -1,4 +1,5 @@
 import pytest
+from PIL import Image
 
 from data import video_tree
 
@@ -79,6 +80,27 @@ def test_folders_that_hold_only_pictures(tmp_path):
   )
   inner = tmp_path / 'nested' / 'inner'
   assert found(inner) == [(None, 'inner', 'inner')]
+
+
+def test_a_webp_is_what_it_shows(tmp_path):
+  stills = [Image.new('RGB', (4, 4), color) for color in ('red', 'blue')]
+  for folder in ('moving', 'still', 'both'):
+    (tmp_path / folder).mkdir()
+  for folder in ('moving', 'both'):
+    stills[0].save(
+      tmp_path / folder / 'a.webp', save_all=True, append_images=stills[1:]
+    )
+  for path in ('still/0.webp', 'still/1.webp', 'both/b.webp'):
+    stills[0].save(tmp_path / path)
+  (tmp_path / 'both' / 'cover.png').touch()
+  assert found(tmp_path) == [
+    (None, 'both', 'both/a.webp'),
+    (None, 'moving', 'moving/a.webp'),
+    (None, 'still', 'still'),
+  ]
+  assert video_tree.find_videos(tmp_path).notes == (
+    'files that are no videos by their names: 1 .png, 1 .webp',
+  )
 
 
 def test_the_output_does_not_count(tmp_path):

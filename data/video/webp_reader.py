@@ -19,7 +19,8 @@ from data.video.frames import DEFAULT_FPS, VideoFrame, VideoReader
 # Where a frame's duration stands behind its position and size, and how long it
 # is (WebP container specification, "ANMF chunk").
 _DURATION = slice(12, 15)
-# What browsers show a frame for that names no time.
+# For a frame that names no time, so that time goes on. Browsers choose longer:
+# they show anything up to 10 ms for 100.
 _LEAST_MS = 10
 
 
@@ -29,7 +30,12 @@ class WebpReader(VideoReader):
   def __init__(self, path: str | os.PathLike):
     """Reads the durations; see `open_video`."""
     self._path = pathlib.Path(path)
-    durations = _durations_ms(self._path)
+    try:
+      durations = _durations_ms(self._path)
+    except OSError as error:
+      raise VideoError(
+        f'{path}: cannot be read ({error}); check the file and the rights to it'
+      ) from error
     total = sum(durations)
     try:
       with Image.open(self._path, formats=['WEBP']) as picture:
@@ -60,6 +66,14 @@ class WebpReader(VideoReader):
             self._skip(f'frame {lost}: cannot be decoded ({error})')
           return
         yield VideoFrame(index, time_s, image)
+
+
+def is_animated(path: str | os.PathLike) -> bool:
+  """Whether a file is a WebP of several frames; reads its headers only."""
+  try:
+    return len(_durations_ms(pathlib.Path(path))) > 1
+  except (VideoError, OSError):
+    return False
 
 
 def _durations_ms(path: pathlib.Path) -> list[int]:
