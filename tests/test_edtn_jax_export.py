@@ -16,6 +16,7 @@ from edtn_jax import bundles, checkpoints
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.bundles import BundleError
+from edtn_jax.convert.store import write_run
 from edtn_jax.export import ExportError, export_run, translator
 from edtn_jax.export.origin import origin
 from edtn_jax.translation.inference import make_translate
@@ -111,6 +112,17 @@ def test_a_bundle_tells_no_paths_and_whose_it_is(run, tmp_path):
     config[section][key] = value
     other = dataclasses.replace(found, config=config)
     assert origin(other)['license'].startswith('not set by edtn-jax')
+
+
+def test_converted_weights_are_not_ours(run, tmp_path):
+  found = checkpoints.load_checkpoint(run)
+  source = tmp_path / 'EDTN.pt'
+  source.write_bytes(b'somebody')
+  write_run(
+    tmp_path / 'run', found.config, found.params, source=source, weights='bare'
+  )
+  converted = checkpoints.load_checkpoint(tmp_path / 'run')
+  assert origin(converted)['license'].startswith('not set by edtn-jax')
 
 
 def test_every_damaged_file_is_named(run, tmp_path):

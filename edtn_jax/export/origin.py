@@ -48,6 +48,7 @@ def _license(config: ml_collections.ConfigDict) -> str:
   """Whose terms hold: ours where nothing of others went in."""
   face = config.get('face', {})
   foreign = (
+    config.get('converted'),
     config.get('init_from') or config.get('resume_from'),
     config.loss.get('objective') == 'vgg',
     face.get('model', 'procedural') != 'procedural',
