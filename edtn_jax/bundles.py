@@ -24,6 +24,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import ml_collections
 import numpy as np
 from absl import logging
 
@@ -37,6 +38,11 @@ FORMAT = 'edtn-bundle-1'
 DTYPES = ('float32', 'float16')
 _MANIFEST = 'manifest.json'
 _PARAMS, _CONFIG, _POSE = 'params.npz', 'config.json', 'pose_vector.json'
+# Of a config, what may be a path, or several, comma-separated.
+_PATHS = (
+  'init_from', 'resume_from', 'data.path', 'face.landmarks', 'face.model',
+  'face.pose_adapter', 'loss.vgg_weights',
+)  # fmt: skip
 # Of a manifest, what reading needs.
 _KEYS = ('task', 'checkpoint_step', 'averaged', 'sha256')
 
@@ -77,11 +83,11 @@ def write_bundle(
     files.write_npz(partial / _PARAMS, {**arrays, **found.constants})
     schema = [dataclasses.asdict(number) for number in POSE_NUMBERS]
     (partial / _POSE).write_text(json.dumps(schema, indent=2))
-    (partial / _CONFIG).write_text(config_lib.to_json(found.config))
+    (partial / _CONFIG).write_text(config_lib.to_json(_portable(found.config)))
     for name, content in programs.items():
       (partial / name).write_bytes(content)
     provenance = workdir_lib.provenance()
-    # A bundle is passed on; paths of this machine are nobody's business.
+    # Arguments hold paths; see `_portable`.
     del provenance['argv']
     manifest = {
       'format': FORMAT,
@@ -166,14 +172,18 @@ def read_bundle(path: str | os.PathLike) -> checkpoints.Checkpoint:
     )
   try:
     stored = files.read_npz(path / _PARAMS)
-    config = config_lib.from_json((path / _CONFIG).read_text())
+    config = checkpoints.parse_config((path / _CONFIG).read_text())
+    params = _tree(
+      {k: v.astype(np.float32) for k, v in stored.items() if '/' in k}
+    )
   except (OSError, ValueError) as error:
-    raise BundleError(f'{path} is damaged: {error}') from error
-  groups = {k: v.astype(np.float32) for k, v in stored.items() if '/' in k}
+    raise BundleError(
+      f'{path} is damaged: {error}. Export or copy it again.'
+    ) from error
   logging.info('Read %s, step %d', path, manifest['checkpoint_step'])
   return checkpoints.Checkpoint(
     config=config,
-    params=_tree(groups),
+    params=params,
     constants={k: v for k, v in stored.items() if '/' not in k},
     step=manifest['checkpoint_step'],
     path=str(path),
@@ -219,15 +229,38 @@ def leaves(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  """What `leaves` came from."""
+  """What `leaves` came from; ValueError if a name is a group as well."""
   tree: dict[str, Any] = {}
   for name, array in arrays.items():
     *parents, last = name.split('/')
     node = tree
     for parent in parents:
       node = node.setdefault(parent, {})
+      if not isinstance(node, dict):
+        break
+    if not isinstance(node, dict) or last in node:
+      raise ValueError(f'{name} is an array and holds arrays, or lies in one')
     node[last] = array
   return tree
+
+
+def _portable(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  """A config to pass on: of this machine's paths only the last names stay.
+
+  They still tell what was used. Inference reads none of them but `face.model`,
+  instead of which `edtn reenact` takes another.
+  """
+  config = config.copy_and_resolve_references()
+  for key in _PATHS:
+    *sections, last = key.split('.')
+    node = config.get(sections[0], {}) if sections else config
+    if node.get(last):
+      node[last] = ','.join(
+        pathlib.PurePath(path).name for path in node[last].split(',')
+      )
+  if 'compile_cache_dir' in config:
+    config.compile_cache_dir = ''
+  return config
 
 
 @contextlib.contextmanager

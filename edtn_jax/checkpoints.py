@@ -15,9 +15,10 @@ training restores all of it on any number of devices.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -299,11 +300,50 @@ def load_checkpoint(
 def _read_config(directory: epath.Path) -> ml_collections.ConfigDict:
   with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
     text = json.dumps(checkpointer.restore(directory))
+  return parse_config(text)
+
+
+def parse_config(text: str) -> ml_collections.ConfigDict:
+  """Reads the config of a checkpoint.
+
+  Args:
+    text: what `config.to_json` wrote.
+
+  Returns:
+    The config.
+
+  Raises:
+    ValueError: if it is none, or lacks what every reader looks at.
+  """
   config = config_lib.from_json(text)
   missing = [key for key in _CONFIG_KEYS if key not in config]
   if missing:
     raise ValueError(f'its config lacks {", ".join(missing)}')
   return config
+
+
+@contextlib.contextmanager
+def reading_config(path: str) -> Iterator[None]:
+  """Says of which checkpoint a config is that describes no model.
+
+  Args:
+    path: of the checkpoint.
+
+  Raises:
+    CheckpointError: instead of what a config without a key, or with a value
+      that nothing knows, leads to.
+  """
+  try:
+    yield
+  except CheckpointError:
+    raise
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    reason = str(error).strip().splitlines()[0] if str(error) else repr(error)
+    raise CheckpointError(
+      f'{path}: its config describes no model that this version knows '
+      f'({type(error).__name__}: {reason}). Export or convert it again, with '
+      'this version.'
+    ) from error
 
 
 def _read_tree(directory: epath.Path) -> Any:

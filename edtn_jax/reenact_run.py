@@ -136,7 +136,8 @@ def check_expression_space(
   Raises:
     ReenactError: if codes and network speak of different face models.
   """
-  known = faces.expression_space(found.config.face)
+  with checkpoints.reading_config(found.path):
+    known = faces.expression_space(found.config.face)
   if space != known:
     raise ReenactError(
       f'{driving} holds {space!r} codes, the network in {workdir} was trained '
@@ -181,13 +182,16 @@ def _face(
   found: checkpoints.Checkpoint, face: str, landmarks: str, pose_adapter: str
 ) -> faces.Face | None:
   """Head model of a run, or None where no adapter relates it to codes."""
-  config = found.config.face.copy_and_resolve_references()
+  with checkpoints.reading_config(found.path):
+    config = found.config.face.copy_and_resolve_references()
+    space = faces.expression_space(config)
   if face:
     config.model, config.landmarks = face, landmarks
+    space = faces.expression_space(config)
   adapter = found.constants.get('pose_adapter')
   if pose_adapter:
     adapter = load_pose_adapter(pose_adapter)
-  if adapter is None and faces.expression_space(config) == FLAME_SPACE:
+  if adapter is None and space == FLAME_SPACE:
     return None
   return faces.load_face(config, adapter)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import shutil
 
@@ -10,15 +11,17 @@ import jax.export
 import numpy as np
 import pytest
 
-from configs import edtn
+from configs import anime_generator, edtn
 from data.pose_vector import POSE_NAMES
 from edtn_jax import bundles, checkpoints
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.animation.generator import AnimeGenerator
 from edtn_jax.bundles import BundleError
 from edtn_jax.convert.store import write_run
 from edtn_jax.export import ExportError, export_run, translator
 from edtn_jax.export.origin import origin
+from edtn_jax.reenact_run import check_expression_space
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
 
@@ -112,6 +115,91 @@ def test_a_bundle_tells_no_paths_and_whose_it_is(run, tmp_path):
     config[section][key] = value
     other = dataclasses.replace(found, config=config)
     assert origin(other)['license'].startswith('not set by edtn-jax')
+
+
+def test_no_path_of_this_machine_is_in_any_file(run, tmp_path):
+  private = tmp_path / 'private'
+  found = checkpoints.load_checkpoint(run)
+  config = found.config.copy_and_resolve_references()
+  config.init_from = config.resume_from = f'{private}/runs/first'
+  config.compile_cache_dir = f'{private}/cache'
+  config.data.path = f'{private}/codes'
+  config.face.model = f'{private}/generic_model.pkl'
+  config.face.landmarks = f'{private}/static.pkl,{private}/dynamic.npy'
+  config.face.pose_adapter = f'{private}/adapter.npy'
+  config.loss.vgg_weights = f'{private}/vgg19.pth'
+  found = dataclasses.replace(found, config=config)
+  folder = tmp_path / 'bundle'
+  bundles.write_bundle(folder, found, programs={}, entries=origin(found))
+  for file in folder.iterdir():
+    assert b'private' not in file.read_bytes(), file.name
+    assert bytes(tmp_path) not in file.read_bytes(), file.name
+  again = bundles.read_bundle(folder)
+  assert again.config.face.landmarks == 'static.pkl,dynamic.npy'
+  assert again.config.loss.vgg_weights == 'vgg19.pth'
+  assert not again.config.compile_cache_dir
+  np.testing.assert_array_equal(
+    again.constants['pose_adapter'], found.constants['pose_adapter']
+  )
+
+
+def _rehashed(folder, name, content):
+  """Puts something wrong into a bundle, and its hash into the manifest."""
+  (folder / name).write_bytes(content)
+  path = folder / 'manifest.json'
+  manifest = json.loads(path.read_text())
+  manifest['sha256'][name] = hashlib.sha256(content).hexdigest()
+  path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize('names', [('m/a', 'm/a/b'), ('m/a/b', 'm/a')])
+def test_an_array_that_holds_arrays_is_refused(run, tmp_path, names):
+  folder = tmp_path / 'bundle'
+  export_run(run, folder, program=False)
+  file = io.BytesIO()
+  np.savez(file, **{name: np.zeros(3) for name in names})
+  _rehashed(folder, 'params.npz', file.getvalue())
+  with pytest.raises(BundleError, match=f'{names[1]} is an array and'):
+    bundles.load_model(folder)
+
+
+def test_configs_that_describe_no_model_are_refused(run, tmp_path):
+  folder = tmp_path / 'bundle'
+  export_run(run, folder, program=False)
+  config = json.loads((folder / 'config.json').read_text())
+
+  def put(**changes):
+    text = json.dumps({k: v for k, v in {**config, **changes}.items() if v})
+    _rehashed(folder, 'config.json', text.encode())
+
+  put(task='')
+  with pytest.raises(BundleError, match='its config lacks task'):
+    bundles.load_model(folder)
+  put(model={'hidden_sizes': [16, 16]})
+  with pytest.raises(checkpoints.CheckpointError, match='negative_slope'):
+    make_translate(bundles.load_model(folder))
+  put(face={})
+  with pytest.raises(checkpoints.CheckpointError, match='face'):
+    check_expression_space('clip', 'flame', folder, bundles.load_model(folder))
+
+
+@pytest.mark.parametrize(
+  'wrong',
+  [
+    {'preset': 'huge'},
+    {'sizes': {'wings': 2}},
+    {'sizes': {'base_channels': 0}},
+    {'remat': None},
+  ],
+)
+def test_generators_of_unknown_sizes_are_refused(wrong):
+  config = anime_generator.get_config('tiny')
+  model = {**config.model.to_dict(), **wrong}
+  config.unlock()
+  config.model = {k: v for k, v in model.items() if v is not None}
+  found = checkpoints.Checkpoint(config, {}, {}, 0, 'a/bundle', False)
+  with pytest.raises(checkpoints.CheckpointError, match='a/bundle: its config'):
+    AnimeGenerator(found)
 
 
 def test_converted_weights_are_not_ours(run, tmp_path):

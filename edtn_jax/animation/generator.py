@@ -56,12 +56,12 @@ class AnimeGenerator:
         f'{TASK!r} is needed. {_REMEDY}'
       )
     self.config = found.config
-    self.size = int(found.config.data.size)
-    self._model = build_generator(found.config.model)
+    with checkpoints.reading_config(found.path):
+      self.size = int(found.config.data.size)
+      self._model = build_generator(found.config.model)
+      expected = _expected(self._model, self.size)
     params = found.params.get('model', {})
-    checkpoints.check_params(
-      params, _expected(self._model, self.size), found.path
-    )
+    checkpoints.check_params(params, expected, found.path)
     self.params = jax.tree.map(jnp.asarray, params)
     self.description = {
       'generator': found.path,

@@ -19,7 +19,8 @@ def network_config(model: ml_collections.ConfigDict) -> PIRendererConfig:
       instead of the preset's) and `remat`.
 
   Raises:
-    ValueError, TypeError: on sizes that do not exist or do not fit.
+    KeyError, ValueError, TypeError: on a preset or sizes that do not exist or
+      do not fit.
   """
   return dataclasses.replace(
     PRESETS[model.preset], remat=model.remat, **model.sizes.to_dict()
@@ -33,6 +34,6 @@ def build_generator(model: ml_collections.ConfigDict) -> FaceGenerator:
     model: see `network_config`; and `dtype`, its compute type.
 
   Raises:
-    ValueError, TypeError: on sizes that do not exist or do not fit.
+    KeyError, ValueError, TypeError: see `network_config`.
   """
   return FaceGenerator(network_config(model), jnp.dtype(model.dtype))

@@ -38,9 +38,10 @@ def make_translate(checkpoint: checkpoints.Checkpoint) -> Translate:
       f'{checkpoint.path} is a checkpoint of {checkpoint.config.task!r}; an '
       '"expression_translation" one is needed'
     )
-  model = build_translator(checkpoint.config.model)
   example = (jnp.zeros((1, 50)), jnp.zeros((1, 3)))
-  expected = jax.eval_shape(model.init, jax.random.key(0), *example)['params']
+  with checkpoints.reading_config(checkpoint.path):
+    model = build_translator(checkpoint.config.model)
+    expected = jax.eval_shape(model.init, jax.random.key(0), *example)['params']
   params = checkpoint.params.get('model', {})
   checkpoints.check_params(params, expected, checkpoint.path)
   params = jax.tree.map(jnp.asarray, params)
