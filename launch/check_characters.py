@@ -49,26 +49,7 @@ from edtn_jax.animation.generator import (
   unseen_character,
 )
 from launch import check_sheet
-
-_COUNT = flags.DEFINE_integer('count', 64, 'characters: seeds 0, 1, ...')
-_POSES = flags.DEFINE_integer('poses', 8, 'poses of each character')
-_STYLE = flags.DEFINE_enum(
-  'style',
-  None,
-  STYLES,
-  'style of all; by default one for each, chosen as for data sets',
-)
-_PUPPET = flags.DEFINE_string(
-  'puppet', None, 'check this character instead: a seed or a .vrm or .glb file'
-)
-_GENERATOR = flags.DEFINE_string(
-  'generator',
-  None,
-  'check what a generator draws: a bundle or run, or "shipped" for the one '
-  'that comes with the project',
-)
-_SEED = flags.DEFINE_integer('seed', 0, 'of poses and styles')
-_OUTPUT = flags.DEFINE_string('output', None, 'folder for the results')
+from launch.correlation import correlation
 
 # Squares of the picture as (x, y of the centre, side), in fractions. Chosen on
 # the characters: presence falls fast as a crop leaves the head's hair out.
@@ -284,13 +265,6 @@ def _draw(character, pose: np.ndarray) -> np.ndarray:
   return np.ascontiguousarray(picture)
 
 
-def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
-  """Pearson's; None where one of them does not vary."""
-  if len(first) < 2 or not (np.ptp(first) > 0 and np.ptp(second) > 0):
-    return None
-  return float(np.corrcoef(first, second)[0, 1])
-
-
 def summarize(checks: Sequence[CharacterCheck]) -> dict:
   """Shares and correlations, as written to `check.json`.
 
@@ -435,29 +409,31 @@ def write_results(
 
 def main(argv: list[str]) -> None:
   """Checks the chosen characters and prints a table."""
-  del argv
-  if _COUNT.value < 1 or _POSES.value < 2:
+  if len(argv) > 1:
+    raise app.UsageError(f'unknown arguments: {argv[1:]}')
+  given = flags.FLAGS
+  if given.count < 1 or given.poses < 2:
     raise app.UsageError('--count must be 1 or more, --poses 2 or more')
-  if _PUPPET.value and (_STYLE.value or _GENERATOR.value):
+  if given.puppet and (given.style or given.generator):
     raise app.UsageError('--puppet goes without --style and --generator')
-  if _OUTPUT.value and pathlib.Path(_OUTPUT.value).is_file():
-    raise app.UsageError(f'--output={_OUTPUT.value}: a file is in the way')
+  if given.output and pathlib.Path(given.output).is_file():
+    raise app.UsageError(f'--output={given.output}: a file is in the way')
   try:
     judge = Judge()
-    if _PUPPET.value:
-      checks = check_puppet(judge, _PUPPET.value, _POSES.value, _SEED.value)
+    if given.puppet:
+      checks = check_puppet(judge, given.puppet, given.poses, given.seed)
     else:
       generator, first = None, 0
-      if _GENERATOR.value:
-        shipped = _GENERATOR.value == 'shipped'
-        generator = load_generator(None if shipped else _GENERATOR.value)
+      if given.generator:
+        shipped = given.generator == 'shipped'
+        generator = load_generator(None if shipped else given.generator)
         first = unseen_character(generator.config)
       checks = check_seeds(
         judge,
-        range(first, first + _COUNT.value),
-        _POSES.value,
-        _STYLE.value,
-        _SEED.value,
+        range(first, first + given.count),
+        given.poses,
+        given.style,
+        given.seed,
         generator,
       )
   except (models.ModelError, ValueError) as error:
@@ -466,10 +442,36 @@ def main(argv: list[str]) -> None:
   print(table(summary))
   if summary['not_found']:
     print('\nno face in:', ', '.join(summary['not_found']))
-  if _OUTPUT.value:
-    write_results(pathlib.Path(_OUTPUT.value), summary, checks)
-    print(f'\nwrote check.json and check.png into {_OUTPUT.value}')
+  if given.output:
+    write_results(pathlib.Path(given.output), summary, checks)
+    print(f'\nwrote check.json and check.png into {given.output}')
+
+
+def define_flags() -> None:
+  """Defines the flags; only of the module that is run."""
+  flags.DEFINE_integer('count', 64, 'characters: seeds 0, 1, ...')
+  flags.DEFINE_integer('poses', 8, 'poses of each character')
+  flags.DEFINE_enum(
+    'style',
+    None,
+    STYLES,
+    'style of all; by default one for each, chosen as for data sets',
+  )
+  flags.DEFINE_string(
+    'puppet',
+    None,
+    'check this character instead: a seed or a .vrm or .glb file',
+  )
+  flags.DEFINE_string(
+    'generator',
+    None,
+    'check what a generator draws: a bundle or run, or "shipped" for the one '
+    'that comes with the project',
+  )
+  flags.DEFINE_integer('seed', 0, 'of poses and styles')
+  flags.DEFINE_string('output', None, 'folder for the results')
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main)

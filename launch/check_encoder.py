@@ -11,9 +11,9 @@ Needs the extras `edtn-jax[video,facemesh]`. Three questions:
    recovered head rotation from the true one (degrees, each person's constant
    difference taken off), and how do jaw and lids follow?
 2. A real clip (`--driving`): in how many frames is a face? With DECA's codes
-   of it (`--codes`; frames by number): do pitch, yaw, roll and the jaw's
-   opening follow DECA's? Do the fitted head's lids follow those that the
-   mesh of landmarks shows?
+   of it (`--codes`; frames are matched by the numbers they are named by, from
+   0): do pitch, yaw, roll and the jaw's opening follow DECA's? Do the fitted
+   head's lids follow those that the mesh of landmarks shows?
 3. With a trained network (`--workdir`): does the eye closure of the pose
    vectors follow the lids?
 
@@ -29,34 +29,28 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import app, flags
-from matplotlib import figure
+from absl import app, flags, logging
 
 from configs import edtn
-from data import codes, files, pose_vector
-from data.drivers import open_driver
-from data.facemesh import measures
+from data import codes, files
+from data.drivers import DriverError, open_driver
+from data.facemesh import measures, models
 from data.facemesh.tracking import SIDES, FaceFrame, FaceTracker
 from data.procedural_codes import procedural_clips
 from data.video import VideoFrame, VideoReader, open_video
 from edtn_jax import bundles, faces
+from edtn_jax.encoders.landmark_fit import CalibrationError
 from edtn_jax.encoders.opening import open_encoder
 from edtn_jax.encoders.video_driver import VideoDriver
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.signal import rotation
 from edtn_jax.translation.inference import make_translate
 from flame_jax import FlameParams, flame_apply
-
-_DRIVING = flags.DEFINE_string('driving', '', 'a video of a face')
-_CODES = flags.DEFINE_string('codes', '', "folder of DECA's .mat files of it")
-_WORKDIR = flags.DEFINE_string('workdir', '', 'trained network')
-_PEOPLE = flags.DEFINE_integer('people', 6, 'procedural people')
-_FRAMES = flags.DEFINE_integer('frames', 60, 'frames of each')
-_OUTPUT = flags.DEFINE_string('output', None, 'folder for the results')
+from launch import check_clip
+from launch.correlation import correlation
 
 _SIZE = 256
 _SEED = 3
-_ANGLES = ('pitch', 'roll', 'yaw')
 
 
 class Pictures(VideoReader):
@@ -98,24 +92,49 @@ class Witness:
 
 def main(argv: list[str]) -> None:
   """Checks what the flags name and prints the numbers."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown arguments: {argv[1:]}')
-  folder = pathlib.Path(_OUTPUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
+  problems = _flag_problems(argv)
+  if problems:
+    raise app.UsageError('; '.join(problems))
+  given = flags.FLAGS
+  folder = pathlib.Path(given.output)
   face = faces.load_face(edtn.get_config('').face)
-  result: dict[str, Any] = {
-    'heads': check_heads(face, _PEOPLE.value, _FRAMES.value)
-  }
-  if _DRIVING.value:
-    result['clip'], curves = check_clip(
-      face, _DRIVING.value, _CODES.value, _WORKDIR.value
-    )
-    draw_curves(curves).savefig(folder / 'encoder.png', dpi=110)
+  result: dict[str, Any] = {}
+  curves: check_clip.Curves = {}
+  try:
+    # First, so that what is wrong with the files is told at once.
+    if given.driving:
+      result['clip'], curves = check_driving(
+        face, given.driving, given.codes, given.workdir
+      )
+    result['heads'] = check_heads(face, given.people, given.frames)
+  except (models.ModelError, ValueError, FileNotFoundError) as error:
+    raise app.UsageError(str(error)) from error
+  folder.mkdir(parents=True, exist_ok=True)
   files.write_json(folder / 'encoder.json', result)
+  if curves:
+    with files.atomic_writer(folder / 'encoder.png') as file:
+      check_clip.draw_curves(curves).savefig(file, format='png', dpi=110)
   for part, numbers in result.items():
     print(part)
     for name, value in numbers.items():
-      print(f'  {name}: {value}')
+      print(f'  {name}: {"none" if value is None else value}')
+
+
+def _flag_problems(argv: list[str]) -> list[str]:
+  given, problems = flags.FLAGS, []
+  if len(argv) > 1:
+    problems.append(f'unknown arguments: {argv[1:]}')
+  if not given.driving:
+    problems += [
+      f'--{name} is about a clip: name it by --driving'
+      for name in ('codes', 'workdir')
+      if given[name].value
+    ]
+  if given.people < 1 or given.frames < 2:
+    problems.append('--people must be 1 or more, --frames 2 or more')
+  if pathlib.Path(given.output).is_file():
+    problems.append(f'--output={given.output}: a file is in the way')
+  return problems
 
 
 def check_heads(face: faces.Face, people: int, frames: int) -> dict[str, Any]:
@@ -127,7 +146,8 @@ def check_heads(face: faces.Face, people: int, frames: int) -> dict[str, Any]:
     frames: of each.
 
   Returns:
-    Numbers over all frames with a face.
+    Numbers over all frames with a face, None where there are too few; of a
+    head without any, nothing is found.
   """
   scene = face_scene(face, _SIZE)
   errors, jaws, found = [], [], 0
@@ -139,9 +159,12 @@ def check_heads(face: faces.Face, people: int, frames: int) -> dict[str, Any]:
   )
   for clip in clips:
     pictures = scene.driving(clip.expression, clip.jaw_pose, clip.global_pose)
-    encoded, seen = encode(
-      Pictures(clip.name, [np.asarray(p) for p in pictures]), face
-    )
+    reader = Pictures(clip.name, [np.asarray(p) for p in pictures])
+    try:
+      encoded, seen = encode(reader, face)
+    except (DriverError, CalibrationError) as error:
+      logging.warning('%s', error)
+      continue
     seen = np.isfinite(seen.by_mesh).all(1)
     found += int(seen.sum())
     turn = rotation.relative_rotation(
@@ -150,20 +173,27 @@ def check_heads(face: faces.Face, people: int, frames: int) -> dict[str, Any]:
     rest = rotation.relative_rotation(rotation.mean_rotation(turn), turn)
     errors.append(np.degrees(np.linalg.norm(rest, axis=-1)))
     jaws.append(correlation(encoded.jaw_pose[seen, 0], clip.jaw_pose[seen, 0]))
-  every = np.concatenate(errors)
+  every = np.concatenate(errors) if errors else np.zeros(0)
+  known = [jaw for jaw in jaws if jaw is not None]
   return {
     'people': people,
     'frames': people * frames,
     'frames_with_face': found,
-    'rotation_error_deg_mean': round(float(every.mean()), 3),
-    'rotation_error_deg_95': round(float(np.quantile(every, 0.95)), 3),
-    'jaw_correlation_median': round(float(np.median(jaws)), 3),
+    'rotation_error_deg_mean': check_clip.rounded(
+      np.mean(every) if errors else None
+    ),
+    'rotation_error_deg_95': check_clip.rounded(
+      np.quantile(every, 0.95) if errors else None
+    ),
+    'jaw_correlation_median': check_clip.rounded(
+      np.median(known) if known else None
+    ),
   }
 
 
-def check_clip(
+def check_driving(
   face: faces.Face, driving: str, deca: str, workdir: str
-) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+) -> tuple[dict[str, Any], check_clip.Curves]:
   """Encodes a real clip and compares it with what else is known of it.
 
   Args:
@@ -174,12 +204,18 @@ def check_clip(
 
   Returns:
     Numbers; and curves to draw, by quantity and name, [T] each.
+
+  Raises:
+    VideoError, DriverError, CalibrationError, CheckpointError,
+      FileNotFoundError: if one of them cannot be used, or there is no face.
+    ModelError: if the models that find faces cannot be had.
   """
   translate = None
   if workdir:
     found = bundles.load_model(workdir)
     face = faces.load_face(found.config.face, found.constants['pose_adapter'])
     translate = make_translate(found)
+  recorded = list(open_driver(deca)) if deca else []
   with open_video(driving) as reader:
     clip, seen = encode(reader, face)
   by_mesh, by_eyes = np.array(seen.by_mesh), np.array(seen.by_eyes)
@@ -187,41 +223,16 @@ def check_clip(
     'frames': clip.num_frames,
     'frames_with_face': int(np.isfinite(by_mesh).all(1).sum()),
   }
-  angles = pose_vector.head_angles_deg(clip.global_pose)
-  curves = {name: {'landmarks': angles[:, i]} for i, name in enumerate(_ANGLES)}
-  curves['jaw'] = {'landmarks': clip.jaw_pose[:, 0]}
-  if deca:
-    recorded = list(open_driver(deca))
-    other = pose_vector.head_angles_deg(
-      np.concatenate([c.global_pose for c in recorded])
-    )
-    jaw = np.concatenate([c.jaw_pose for c in recorded])[:, 0]
-    for name, values in (*zip(_ANGLES, other.T, strict=True), ('jaw', jaw)):
-      curves[name]['DECA'] = values
-      result[f'{name}_correlation_to_deca'] = correlation(
-        curves[name]['landmarks'][: len(values)], values[: clip.num_frames]
-      )
-    result['frames_with_deca'] = len(jaw)
+  curves = {
+    name: {'landmarks': v} for name, v in check_clip.movements([clip]).items()
+  }
+  if recorded:
+    result |= check_clip.check_movements(clip, recorded, curves)
   lids = fitted_lids(face, clip)
-  for i, side in enumerate(SIDES):
-    curves[f'lid {side}'] = {
-      'fitted head': lids[:, i] / np.median(lids[:, i]),
-      'mesh': by_mesh[:, i] / np.nanmedian(by_mesh[:, i]),
-      'eye finder': by_eyes[:, i] / np.nanmedian(by_eyes[:, i]),
-    }
-    for name, other in (('mesh', by_mesh), ('eye_finder', by_eyes)):
-      result[f'lid_{side}_correlation_to_{name}'] = correlation(
-        lids[:, i], other[:, i]
-      )
+  result |= check_clip.check_lids(lids, by_mesh, by_eyes, curves)
   if translate:
     coefficients = np.asarray(translate(clip.expression, clip.jaw_pose))
-    for i, side in enumerate(SIDES):
-      closed = closure(coefficients, side)
-      curves[f'lid {side}']['1 - closure of the pose vector'] = 1 - closed
-      result[f'closure_{side}_correlation_to_lids'] = -correlation(
-        closed, by_eyes[:, i]
-      )
-      result[f'closure_{side}_most'] = round(float(closed.max()), 3)
+    result |= check_clip.check_closure(coefficients, by_eyes, curves)
   return result, curves
 
 
@@ -249,45 +260,17 @@ def fitted_lids(face: faces.Face, clip: codes.CodeClip) -> np.ndarray:
   )
 
 
-def closure(coefficients: np.ndarray, side: str) -> np.ndarray:
-  """How closed an eye is, by either way of closing it.
-
-  Args:
-    coefficients: [T, 17] in [0, 1].
-    side: `left` or `right`.
-
-  Returns:
-    [T] float in [0, 1].
-  """
-  total = sum(
-    coefficients[:, pose_vector.POSE_INDEX[f'{stem}_{side}']]
-    for stem in ('eye_wink', 'eye_happy_wink')
-  )
-  return np.minimum(total, 1.0)
-
-
-def correlation(one: np.ndarray, other: np.ndarray) -> float:
-  """Pearson's, over frames in which both are known."""
-  known = np.isfinite(one) & np.isfinite(other)
-  return round(float(np.corrcoef(one[known], other[known])[0, 1]), 3)
-
-
-def draw_curves(curves: dict[str, dict[str, np.ndarray]]) -> figure.Figure:
-  """One chart a quantity, one line a way to know it."""
-  drawn = figure.Figure((9, 1.6 * len(curves)), layout='constrained')
-  for axes, (name, lines) in zip(
-    np.atleast_1d(drawn.subplots(len(curves), sharex=True)),
-    curves.items(),
-    strict=True,
-  ):
-    for label, values in lines.items():
-      axes.plot(values, label=label, linewidth=1)
-    axes.set_ylabel(name)
-    axes.legend(loc='upper right', fontsize=7)
-  axes.set_xlabel('frame')
-  return drawn
+def define_flags() -> None:
+  """Defines the flags; only of the module that is run."""
+  flags.DEFINE_string('driving', '', 'a video of a face')
+  flags.DEFINE_string('codes', '', "folder of DECA's .mat files of it")
+  flags.DEFINE_string('workdir', '', 'trained network')
+  flags.DEFINE_integer('people', 6, 'procedural people')
+  flags.DEFINE_integer('frames', 60, 'frames of each')
+  flags.DEFINE_string('output', None, 'folder for the results')
 
 
 if __name__ == '__main__':
+  define_flags()
   flags.mark_flag_as_required('output')
   app.run(main)

@@ -57,17 +57,6 @@ def test_truth_is_opening_not_closing():
   np.testing.assert_allclose(check.truth_of(pose), [[7, -3, 0.25, 1]])
 
 
-def test_correlation_by_hand():
-  assert check.correlation(
-    np.array([1.0, 2, 3]), np.array([2.0, 4, 6])
-  ) == pytest.approx(1)
-  assert check.correlation(
-    np.array([1.0, 2, 3]), np.array([1.0, 0, 1])
-  ) == pytest.approx(0)
-  assert check.correlation(np.ones(3), np.arange(3.0)) is None
-  assert check.correlation(np.ones(1), np.ones(1)) is None
-
-
 def test_summary_counts_faces_and_pools_pictures():
   first = _checked('0')
   # Half the truth, shifted: perfect within, less than perfect overall.
