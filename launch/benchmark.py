@@ -42,18 +42,6 @@ from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
 from launch.benchmark_reenact import benchmark_reenact
 
-_ONLY = flags.DEFINE_list(
-  'only',
-  ['step', 'flame', 'input'],
-  'parts: step, flame, input, characters, pictures, warp, generator, reenact, '
-  'epochs',
-)
-_VIDEO = flags.DEFINE_string(
-  'video', '', 'clip of a face for --only=reenact; empty makes one'
-)
-_JSON = flags.DEFINE_string('json', '', 'file for the numbers')
-_SECONDS = flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
-
 # Sides of the pictures of characters, pixels.
 _PICTURE_SIZES = (64, 256, 512, 1024)
 
@@ -313,7 +301,7 @@ PARTS = {
   'pictures': benchmark_pictures,
   'warp': benchmark_warp,
   'generator': benchmark_generator,
-  'reenact': lambda seconds: benchmark_reenact(seconds, _VIDEO.value),
+  'reenact': lambda seconds: benchmark_reenact(seconds, flags.FLAGS.video),
   'epochs': benchmark_epochs,
 }
 
@@ -332,10 +320,11 @@ def table(rows: list[Row]) -> str:
 def main(argv: list[str]) -> None:
   """Runs the chosen parts."""
   del argv
-  unknown = sorted(set(_ONLY.value) - set(PARTS))
+  given = flags.FLAGS
+  unknown = sorted(set(given.only) - set(PARTS))
   if unknown:
     raise app.UsageError(f'--only: {unknown} not in {sorted(PARTS)}')
-  rows = [row for name in _ONLY.value for row in PARTS[name](_SECONDS.value)]
+  rows = [row for name in given.only for row in PARTS[name](given.seconds)]
   machine = {**workdir_lib.provenance(), 'cpu_count': os.cpu_count()}
   print(
     f'{machine["device_kind"]}, {machine["devices"]} device(s), '
@@ -343,10 +332,26 @@ def main(argv: list[str]) -> None:
     f'commit {machine["commit"]}\n'
   )
   print(table(rows))
-  if _JSON.value:
+  if given.json:
     text = json.dumps({'machine': machine, 'rows': rows}, indent=2) + '\n'
-    workdir_lib.write_text(pathlib.Path(_JSON.value), text)
+    workdir_lib.write_text(pathlib.Path(given.json), text)
+
+
+def define_flags() -> None:
+  """Defines the flags; only of the module that is run."""
+  flags.DEFINE_list(
+    'only',
+    ['step', 'flame', 'input'],
+    'parts: step, flame, input, characters, pictures, warp, generator, '
+    'reenact, epochs',
+  )
+  flags.DEFINE_string(
+    'video', '', 'clip of a face for --only=reenact; empty makes one'
+  )
+  flags.DEFINE_string('json', '', 'file for the numbers')
+  flags.DEFINE_float('seconds', 3.0, 'time spent on each number')
 
 
 if __name__ == '__main__':
+  define_flags()
   app.run(main)

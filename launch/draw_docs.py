@@ -16,16 +16,6 @@ from data.characters import Character, style_of
 from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import sweep_sheet
 
-_FOLDER = flags.DEFINE_string('folder', 'docs', 'folder to write into')
-_SWEPT = flags.DEFINE_string('swept', '40', 'character in every expression')
-_SEEDS = flags.DEFINE_list(
-  'seeds',
-  '5,9,2,28,6,30,32,16,45,10,22,55,34,1,54,23,61,48,11,43,63,3,40,58',
-  'characters, row by row',
-)
-_COLUMNS = flags.DEFINE_integer('columns', 8, 'characters a row', 1)
-_SIZE = flags.DEFINE_integer('size', 152, 'side of a character, pixels', 16)
-
 _BACKGROUND = (240, 239, 236)
 # Left, upper, right and lower end of what is shown of a picture.
 _SHOWN = (0.08, 0.10, 0.92, 0.94)
@@ -49,16 +39,31 @@ def character_sheet(seeds: list[int], columns: int, size: int) -> Image.Image:
 def main(argv: list[str]) -> None:
   """Writes the sheets."""
   del argv
-  seeds = [int(seed) for seed in _SEEDS.value]
-  folder = pathlib.Path(_FOLDER.value)
-  sheet = character_sheet(seeds, _COLUMNS.value, _SIZE.value)
+  given = flags.FLAGS
+  seeds = [int(seed) for seed in given.seeds]
+  folder = pathlib.Path(given.folder)
+  sheet = character_sheet(seeds, given.columns, given.size)
   sheet.save(folder / 'characters.png', optimize=True)
-  swept = CharacterPuppet(_SWEPT.value, 256)
+  swept = CharacterPuppet(given.swept, 256)
   sheet = sweep_sheet(swept, size=112, numbers_a_row=2)
   # 255 colours are enough for one drawing, in a third of the bytes.
   few = sheet.quantize(255, dither=Image.Dither.NONE)
   few.save(folder / 'sweep.png', optimize=True)
 
 
+def define_flags() -> None:
+  """Defines the flags; only of the module that is run."""
+  flags.DEFINE_string('folder', 'docs', 'folder to write into')
+  flags.DEFINE_string('swept', '40', 'character in every expression')
+  flags.DEFINE_list(
+    'seeds',
+    '5,9,2,28,6,30,32,16,45,10,22,55,34,1,54,23,61,48,11,43,63,3,40,58',
+    'characters, row by row',
+  )
+  flags.DEFINE_integer('columns', 8, 'characters a row', 1)
+  flags.DEFINE_integer('size', 152, 'side of a character, pixels', 16)
+
+
 if __name__ == '__main__':
+  define_flags()
   app.run(main)
