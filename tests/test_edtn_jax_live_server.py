@@ -143,12 +143,24 @@ def test_all_viewers_get_a_picture_and_the_end():
     server.show(b'second')
     late = Viewer(server)
     assert late.picture() == b'second'
+    # Before the next: pictures are missed by who is slow, here or there.
+    assert viewers[1].picture() == b'second'
     viewers[0].close()
     server.show(b'third')
-    assert viewers[1].picture() == b'second'
     assert viewers[1].picture() == b'third'
+  # The end leaves out nothing that was shown before it.
   assert late.picture() == b'third'
-  assert late.picture() is None
+  for viewer in (viewers[1], late):
+    assert viewer.picture() is None
+    viewer.close()
+
+
+def test_newest_picture_is_given_before_the_end():
+  newest = NewestPicture()
+  newest.put(b'a')
+  newest.close()
+  assert newest.get(0, 0.0) == (1, b'a')
+  assert newest.get(1, 0.0) is None
 
 
 def test_a_slow_viewer_misses_pictures_and_gets_the_newest(server):

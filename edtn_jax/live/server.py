@@ -73,13 +73,15 @@ class NewestPicture:
 
     Returns:
       Its number, which counts pictures, and the picture, b'' if there is none
-      yet; None after the end.
+      yet; None after the end, once the last picture is known.
     """
     with self._changed:
       self._changed.wait_for(
         lambda: self._closed or self._number > after, timeout_s
       )
-      return None if self._closed else (self._number, self._picture)
+      if self._closed and self._number <= after:
+        return None
+      return self._number, self._picture
 
   def close(self) -> None:
     """Ends it for all who wait."""
