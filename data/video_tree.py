@@ -94,30 +94,71 @@ def find_videos(
   if exclude:
     output = pathlib.Path(exclude).resolve()
     excluded = {output, output / layout.NAME} - {root.resolve()}
-  others: collections.Counter[str] = collections.Counter()
-  found = [
-    _describe(root, path) for path in _walk(root, excluded, others, depth=0)
+  left = _LeftOut(root)
+  everything = [
+    _describe(root, path) for path in _walk(root, excluded, left, depth=0)
   ]
+  found = {}
+  for video in sorted(everything, key=lambda v: (v.split is None, v.path)):
+    # What is in no split's folder is for training, too.
+    key = (video.split or layout.SPLITS[0], video.name)
+    if found.setdefault(key, video) is not video:
+      left.twice.append(video.path)
   if not found:
     raise ValueError(
       f'{root}: no video here or in the folders below; videos are files named '
       f'*{", *".join(VIDEO_SUFFIXES)}, or folders that hold only pictures'
+      + ''.join(f'; {note}' for note in left.notes())
     )
-  return VideoTree(tuple(sorted(found, key=_order)), tuple(_notes(others)))
+  videos = sorted(found.values(), key=_order)
+  return VideoTree(tuple(videos), tuple(left.notes()))
+
+
+@dataclasses.dataclass
+class _LeftOut:
+  """What is no video, or cannot be used, for the notes."""
+
+  root: pathlib.Path
+  suffixes: collections.Counter[str] = dataclasses.field(
+    default_factory=collections.Counter
+  )
+  locked: list[pathlib.Path] = dataclasses.field(default_factory=list)
+  deep: list[pathlib.Path] = dataclasses.field(default_factory=list)
+  twice: list[pathlib.Path] = dataclasses.field(default_factory=list)
+
+  def notes(self) -> Iterator[str]:
+    if self.suffixes:
+      kinds = ', '.join(
+        f'{count} {suffix or "without a suffix"}'
+        for suffix, count in sorted(self.suffixes.items())
+      )
+      yield f'files that are no videos by their names: {kinds}'
+    for paths, why in (
+      (self.locked, 'folders that may not be read'),
+      (self.deep, f'folders deeper than {_MAX_DEPTH}, which are not looked at'),
+      (self.twice, 'left out, as train/ holds a video of the same name'),
+    ):
+      if paths:
+        first = min(paths).relative_to(self.root)
+        yield f'{why}: {len(paths)}, the first is {first}'
 
 
 def _walk(
   folder: pathlib.Path,
   excluded: set[pathlib.Path],
-  others: collections.Counter[str],
+  left: _LeftOut,
   depth: int,
 ) -> Iterator[pathlib.Path]:
-  """Yields videos and folders of pictures; counts all else by suffix."""
+  """Yields videos and folders of pictures; notes all else."""
   inner, names = [], []
-  with os.scandir(folder) as entries:
-    for entry in entries:
-      if not entry.name.startswith('.'):
-        (inner if entry.is_dir() else names).append(entry.name)
+  try:
+    with os.scandir(folder) as entries:
+      for entry in entries:
+        if not entry.name.startswith('.'):
+          (inner if entry.is_dir() else names).append(entry.name)
+  except PermissionError:
+    left.locked.append(folder)
+    return
   paths = [folder / name for name in names]
   # Of a folder of frames that was written here.
   pictures = [path for path in paths if path.name != layout.MANIFEST_NAME]
@@ -129,11 +170,17 @@ def _walk(
     if suffix in VIDEO_SUFFIXES and not _is_still(path):
       yield path
     else:
-      others[suffix] += 1
+      left.suffixes[suffix] += 1
   for name in inner:
     path = folder / name
-    if depth < _MAX_DEPTH and path.resolve() not in excluded:
-      yield from _walk(path, excluded, others, depth + 1)
+    place = path.resolve()
+    if place in excluded:
+      continue
+    if depth < _MAX_DEPTH:
+      # A link may lead back to a folder that we are in.
+      yield from _walk(path, excluded | {place}, left, depth + 1)
+    else:
+      left.deep.append(path)
 
 
 def _is_still(path: pathlib.Path) -> bool:
@@ -142,15 +189,6 @@ def _is_still(path: pathlib.Path) -> bool:
   if suffix == '.webp':
     return not webp_reader.is_animated(path)
   return suffix in PICTURE_SUFFIXES
-
-
-def _notes(others: collections.Counter[str]) -> Iterator[str]:
-  if others:
-    kinds = ', '.join(
-      f'{count} {suffix or "without a suffix"}'
-      for suffix, count in sorted(others.items())
-    )
-    yield f'files that are no videos by their names: {kinds}'
 
 
 def _describe(root: pathlib.Path, path: pathlib.Path) -> VideoSource:

@@ -120,3 +120,47 @@ def test_what_holds_no_video(tmp_path):
     video_tree.find_videos(tmp_path / 'clip.mp4')
   with pytest.raises(ValueError, match=r'no video here.*\.mp4.*only pictures'):
     video_tree.find_videos(tmp_path / 'in')
+
+
+def test_what_is_not_looked_at_is_noted(tmp_path, monkeypatch):
+  deep = '1/2/3/4/5/6/7'
+  make(tmp_path, 'a.mp4', f'{deep}/b.mp4', 'locked/c.mp4')
+  scan = video_tree.os.scandir
+
+  def refuse(folder):
+    if folder.name == 'locked':
+      raise PermissionError('locked')
+    return scan(folder)
+
+  monkeypatch.setattr(video_tree.os, 'scandir', refuse)
+  assert found(tmp_path) == [(None, 'a', 'a.mp4')]
+  locked, far = video_tree.find_videos(tmp_path).notes
+  assert locked == 'folders that may not be read: 1, the first is locked'
+  assert far.startswith('folders deeper than 6')
+  assert far.endswith(f'1, the first is {deep}')
+  (tmp_path / 'a.mp4').unlink()
+  with pytest.raises(ValueError, match=r'no video here.*may not be read'):
+    video_tree.find_videos(tmp_path)
+
+
+def test_a_name_counts_once_a_split(tmp_path):
+  """What lies beside the folders of splits is for training as well."""
+  make(tmp_path, 'a/1.mp4', 'a/2.mp4', 'train/a/1.mp4', 'test/b/1.mp4')
+  assert found(tmp_path) == [
+    ('train', 'a', 'a/1.mp4'),
+    (None, 'a', 'a/2.mp4'),
+    ('test', 'b', 'b/1.mp4'),
+  ]
+  [note] = video_tree.find_videos(tmp_path).notes
+  assert note == (
+    'left out, as train/ holds a video of the same name: 1, the first is '
+    'a/1.mp4'
+  )
+
+
+def test_a_link_back_is_not_followed(tmp_path):
+  make(tmp_path, 'anna/1.mp4')
+  (tmp_path / 'anna/again').symlink_to(tmp_path / 'anna')
+  tree = video_tree.find_videos(tmp_path)
+  assert [video.name for video in tree.videos] == ['anna/1.mp4']
+  assert not tree.notes
