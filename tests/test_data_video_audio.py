@@ -5,7 +5,7 @@ import fractions
 import numpy as np
 import pytest
 
-from data.video import VideoError, open_video, open_video_writer
+from data.video import VideoError, audio, open_video, open_video_writer
 
 av = pytest.importorskip('av', reason='extra [video]')
 
@@ -139,3 +139,53 @@ def test_sound_where_it_cannot_be_is_refused(tmp_path):
     with pytest.raises(VideoError, match=r'no such file|cannot be read'):
       open_video_writer(tmp_path / 'x.mp4', 25, audio_from=source)
   assert [p.name for p in tmp_path.iterdir()] == ['film.mp4']
+
+
+def _write_record(path):
+  """Sound with a cover, as music players write it."""
+  with av.open(str(path), 'w') as container:
+    sound = container.add_stream('aac', rate=RATE, layout='mono')
+    cover = container.add_stream('mjpeg', rate=1)
+    cover.width, cover.height, cover.pix_fmt = 64, 48, 'yuvj420p'
+    cover.disposition = av.stream.Disposition.attached_pic
+    picture = av.VideoFrame.from_ndarray(_frames(1)[0], 'rgb24')
+    samples = _samples(1.6)
+    for start in range(0, len(samples), 1024):
+      frame = av.AudioFrame.from_ndarray(
+        samples[None, start : start + 1024], 'fltp', 'mono'
+      )
+      frame.rate, frame.pts = RATE, start
+      frame.time_base = fractions.Fraction(1, RATE)
+      container.mux(sound.encode(frame))
+    container.mux(sound.encode(None))
+    container.mux(cover.encode(picture.reformat(format='yuvj420p')))
+    container.mux(cover.encode(None))
+  return path
+
+
+def test_a_cover_is_no_first_picture(tmp_path):
+  record = _write_record(tmp_path / 'record.mp4')
+  with pytest.raises(VideoError, match='only sound'):
+    open_video(record)
+  path = _write_with_sound(tmp_path / 'out.mp4', record)
+  assert _read_sound(path)[1] == pytest.approx(BEEP_S, abs=0.01)
+
+
+def test_sound_that_changes_its_kind_ends_there(tmp_path, monkeypatch, caplog):
+  """PyAV's resampler says so by a ValueError, not by one of FFmpeg's."""
+  film = _write_film(tmp_path / 'film.mkv', 'pcm_s16le')
+  encoded = audio.AudioTrack._encoded
+
+  def changing(self, stream):
+    for number, packet in enumerate(encoded(self, stream)):
+      if number == 5:
+        raise ValueError('Frame does not match AudioResampler setup.')
+      yield packet
+
+  monkeypatch.setattr(audio.AudioTrack, '_encoded', changing)
+  with caplog.at_level('WARNING', 'absl'):
+    path = _write_with_sound(tmp_path / 'out.mp4', film)
+  assert 'cannot be read to the end (Frame does not match' in caplog.text
+  assert len(list(open_video(path))) == 30
+  with av.open(str(path)) as container:
+    assert container.streams.audio

@@ -63,19 +63,32 @@ class AudioTrack:
     """
     if not self.exists:
       return
+    try:
+      packets = self._packets_for(output)
+    # A codec that MP4 cannot hold, or sound that no encoder takes.
+    except (self._av.error.FFmpegError, ValueError) as error:
+      logging.warning(
+        '%s: its sound cannot be taken over (%s); the result is silent',
+        self._path,
+        error,
+      )
+      self.exists = False
+      return
+    self._packets = self._as_far_as_good(packets)
+    self._next = next(self._packets, None)
+
+  def _packets_for(self, output: Any) -> Iterator[Any]:
+    """Adds the stream; returns the packets to come in it."""
     context = self._source.codec_context
     if context.codec.canonical_name in _COPIED:
       stream = output.add_stream_from_template(self._source)
-      packets = self._copied(stream)
-    else:
-      rate = context.rate if context.rate in _RATES else _OTHER_RATE
-      # Not the layout's own name: plain samples have none.
-      layout = 'mono' if context.channels == 1 else 'stereo'
-      stream = output.add_stream(_CODEC, rate=rate, layout=layout)
-      stream.bit_rate = _BIT_RATE
-      packets = self._encoded(stream)
-    self._packets = self._as_far_as_good(packets)
-    self._next = next(self._packets, None)
+      return self._copied(stream)
+    rate = context.rate if context.rate in _RATES else _OTHER_RATE
+    # Not the layout's own name: plain samples have none.
+    layout = 'mono' if context.channels == 1 else 'stereo'
+    stream = output.add_stream(_CODEC, rate=rate, layout=layout)
+    stream.bit_rate = _BIT_RATE
+    return self._encoded(stream)
 
   def until(self, time_s: fractions.Fraction) -> Iterator[Any]:
     """Packets to be written next.
@@ -98,7 +111,8 @@ class AudioTrack:
   def _as_far_as_good(self, packets: Iterator[Any]) -> Iterator[Any]:
     try:
       yield from packets
-    except self._av.error.FFmpegError as error:
+    # ValueError: what the resampler says of sound that changes its kind.
+    except (self._av.error.FFmpegError, ValueError) as error:
       logging.warning(
         '%s: its sound cannot be read to the end (%s); the rest stays silent',
         self._path,

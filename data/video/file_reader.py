@@ -178,12 +178,7 @@ def video_stream(container: Any, path: pathlib.Path) -> Any:
   Raises:
     VideoError: if there is none that can be decoded.
   """
-  streams = [
-    stream
-    for stream in container.streams.video
-    # The cover of a record is no film.
-    if 'attached_pic' not in str(stream.disposition.name)
-  ]
+  streams = _films(container)
   if not streams:
     held = 'only sound' if container.streams.audio else 'no moving picture'
     raise VideoError(f'{path}: holds {held}; a driver needs pictures')
@@ -193,6 +188,15 @@ def video_stream(container: Any, path: pathlib.Path) -> Any:
   raise VideoError(
     f'{path}: its codec is not known to this build of FFmpeg; {_RE_ENCODE}'
   )
+
+
+def _films(container: Any) -> list[Any]:
+  """Streams of moving pictures: the cover of a record is none."""
+  return [
+    stream
+    for stream in container.streams.video
+    if 'attached_pic' not in str(stream.disposition.name)
+  ]
 
 
 def first_picture_s(av: Any, path: pathlib.Path) -> fractions.Fraction:
@@ -209,7 +213,7 @@ def first_picture_s(av: Any, path: pathlib.Path) -> fractions.Fraction:
     VideoError: if the file cannot be read.
   """
   with open_container(av, path) as container:
-    if not any(s.codec_context for s in container.streams.video):
+    if not any(stream.codec_context for stream in _films(container)):
       return fractions.Fraction(0)
     stream = video_stream(container, path)
     frame = next(_Decoder(av, stream).frames(), None)
