@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data import codes, files, layout
+from data import codes, files, layout, output_folder
 from data.builders import deca_codes
 
 # Manifest keys that differ between two runs over the same input.
@@ -32,33 +32,20 @@ def claim_output(output_dir: str | os.PathLike, *, overwrite: bool) -> None:
     overwrite: whether a finished data set may be replaced.
 
   Raises:
-    FileExistsError: if a finished data set is there and may not be replaced.
+    FileExistsError: if a finished data set is there and may not be replaced,
+      or something else is.
     NotADirectoryError: if `output_dir` is a file, or lies under one.
     PermissionError: if it cannot be written.
   """
-  final = layout.final_dir(output_dir)
-  partial = pathlib.Path(output_dir, layout.PARTIAL_NAME)
-  try:
-    finished = final.exists()
-    partial.mkdir(parents=True, exist_ok=True)
-    with files.atomic_writer(partial / 'probe'):
-      pass
-    (partial / 'probe').unlink()
-  except PermissionError as error:
-    raise PermissionError(
-      f'{output_dir}: cannot write here; choose another output folder'
-    ) from error
-  except (FileExistsError, NotADirectoryError) as error:
-    raise NotADirectoryError(
-      f'{output_dir}: a file is in the way of this folder; choose another'
-    ) from error
-  if finished and not overwrite:
-    with contextlib.suppress(OSError):
-      partial.rmdir()  # Leaves the folder as found, if there was nothing.
-    raise FileExistsError(
-      f'{final}: a finished data set is here already; use --overwrite to '
-      'replace it, or choose another output folder'
-    )
+  _folder(output_dir).claim(overwrite=overwrite)
+
+
+def _folder(output_dir: str | os.PathLike) -> output_folder.OutputFolder:
+  root = pathlib.Path(output_dir)
+  name = layout.final_dir(root).relative_to(root)
+  return output_folder.OutputFolder(
+    root, os.fspath(name), layout.NAME, layout.PARTIAL_NAME
+  )
 
 
 @dataclasses.dataclass
@@ -168,8 +155,9 @@ def write_dataset(
     raise codes.CodesError(
       f'splits are {sorted(clips_by_split)}, wanted some of {layout.SPLITS}'
     )
-  claim_output(output_dir, overwrite=overwrite)
-  stage = pathlib.Path(output_dir, layout.PARTIAL_NAME, 'build')
+  folder = _folder(output_dir)
+  folder.claim(overwrite=overwrite)
+  stage = folder.partial / 'build'
   shutil.rmtree(stage, ignore_errors=True)
   recorders, kind = _build(stage, clips_by_split)
   built = layout.final_dir(stage)
@@ -189,8 +177,8 @@ def write_dataset(
     'skipped': _skipped_summary(skipped or {}),
   }
   files.write_json(built / layout.MANIFEST_NAME, manifest)
-  _publish(built, output_dir)
-  logging.info('Wrote %s: %s', layout.final_dir(output_dir), manifest['splits'])
+  folder.publish(built)
+  logging.info('Wrote %s: %s', folder.final, manifest['splits'])
   return manifest
 
 
@@ -229,19 +217,6 @@ def _non_empty(
     yield clip
   if empty:
     raise codes.CodesError(f'{split}: there are no clips; leave the split out')
-
-
-def _publish(built: pathlib.Path, output_dir: str | os.PathLike) -> None:
-  """Moves the data set to its name; whatever was there goes after that."""
-  final = layout.final_dir(output_dir)
-  partial = pathlib.Path(output_dir, layout.PARTIAL_NAME)
-  final.parent.mkdir(parents=True, exist_ok=True)
-  if final.exists():
-    replaced = partial / 'replaced'
-    shutil.rmtree(replaced, ignore_errors=True)
-    os.rename(final, replaced)
-  os.rename(built, final)
-  shutil.rmtree(partial, ignore_errors=True)
 
 
 def _skipped_summary(skipped: Mapping[str, list]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and frame names in counting order."""
+"""Files and folders that come whole or not at all, and names that count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -60,6 +61,35 @@ def atomic_writer(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     os.replace(temporary, path)
   finally:
     temporary.unlink(missing_ok=True)
+
+
+def put_folder(
+  built: str | os.PathLike,
+  final: str | os.PathLike,
+  aside: str | os.PathLike,
+) -> None:
+  """Moves a finished folder to its name; what was there goes after that.
+
+  Args:
+    built: the finished folder.
+    final: where it shall be, on the same disk; the folder around must exist.
+    aside: a free name there, for what is replaced.
+
+  Raises:
+    OSError: if it cannot be moved; then `final` is what it was.
+  """
+  replaces = os.path.exists(final)
+  if replaces:
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(final, aside)
+  try:
+    os.rename(built, final)
+  except BaseException:
+    if replaces:
+      os.rename(aside, final)
+    raise
+  if replaces:
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:

@@ -20,11 +20,14 @@ class OutputFolder:
     root: what the user named.
     name: path of the finished folder below it.
     format: what its manifest calls it.
+    partial_name: of the folder for work in progress; '' tells it from the
+      format.
   """
 
   root: pathlib.Path
   name: str
   format: str
+  partial_name: str = ''
 
   @property
   def final(self) -> pathlib.Path:
@@ -34,10 +37,25 @@ class OutputFolder:
   @property
   def partial(self) -> pathlib.Path:
     """Work in progress, removed at the end."""
-    return self.root / f'.partial_{self.format}'
+    return self.root / (self.partial_name or f'.partial_{self.format}')
+
+  def check(self, *, overwrite: bool) -> None:
+    """Refuses what may not be replaced; leaves no trace.
+
+    Args:
+      overwrite: whether a finished one of the same format may be replaced.
+
+    Raises:
+      FileExistsError: if a finished one is there and may not be replaced, or
+        something else is.
+      PermissionError: if it cannot be seen.
+    """
+    refusal = self._refusal(overwrite)
+    if refusal:
+      raise FileExistsError(f'{self.final}: {refusal}')
 
   def claim(self, *, overwrite: bool) -> None:
-    """Checks, before any work, that it may be made here.
+    """Checks that it may be made here, and makes the folder for the work.
 
     Args:
       overwrite: whether a finished one of the same format may be replaced.
@@ -48,13 +66,12 @@ class OutputFolder:
       NotADirectoryError: if `root` is a file, or lies under one.
       PermissionError: if it cannot be written.
     """
+    self.check(overwrite=overwrite)
     try:
-      refusal = self._refusal(overwrite)
-      if not refusal:
-        self.partial.mkdir(parents=True, exist_ok=True)
-        with files.atomic_writer(self.partial / 'probe'):
-          pass
-        (self.partial / 'probe').unlink()
+      self.partial.mkdir(parents=True, exist_ok=True)
+      with files.atomic_writer(self.partial / 'probe'):
+        pass
+      (self.partial / 'probe').unlink()
     except PermissionError as error:
       raise PermissionError(
         f'{self.root}: cannot write here; choose another output folder'
@@ -63,8 +80,6 @@ class OutputFolder:
       raise NotADirectoryError(
         f'{self.root}: a file is in the way of this folder; choose another'
       ) from error
-    if refusal:
-      raise FileExistsError(f'{self.final}: {refusal}')
 
   def publish(self, built: str | os.PathLike) -> None:
     """Moves a folder to its name; whatever was there goes after that.
@@ -73,11 +88,7 @@ class OutputFolder:
       built: the complete folder, below `partial`.
     """
     self.final.parent.mkdir(parents=True, exist_ok=True)
-    if self.final.exists():
-      replaced = self.partial / 'replaced'
-      shutil.rmtree(replaced, ignore_errors=True)
-      os.rename(self.final, replaced)
-    os.rename(built, self.final)
+    files.put_folder(built, self.final, self.partial / 'replaced')
     shutil.rmtree(self.partial, ignore_errors=True)
 
   def _refusal(self, overwrite: bool) -> str:

@@ -54,3 +54,26 @@ def test_unreadable_npz_is_named(tmp_path):
       files.read_npz(tmp_path / name)
   with pytest.raises(FileNotFoundError, match='no such file'):
     files.read_npz(tmp_path / 'absent.npz')
+
+
+def test_a_folder_replaces_another_or_leaves_it(tmp_path, monkeypatch):
+  built, final = tmp_path / 'built', tmp_path / 'final'
+  aside = tmp_path / 'aside'
+  for folder, text in ((built, 'new'), (final, 'old')):
+    folder.mkdir()
+    (folder / 'x').write_text(text)
+  rename = files.os.rename
+
+  def fail(source, target):
+    if source == built:
+      raise OSError('disk full')
+    rename(source, target)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(files.os, 'rename', fail)
+    with pytest.raises(OSError, match='disk full'):
+      files.put_folder(built, final, aside)
+  assert (final / 'x').read_text() == 'old'
+  files.put_folder(built, final, aside)
+  assert (final / 'x').read_text() == 'new'
+  assert [p.name for p in tmp_path.iterdir()] == ['final']

@@ -245,6 +245,15 @@ def test_finished_set_is_replaced_only_on_demand(tree, tmp_path):
   assert dataset.open_dataset(output).manifest == manifest
 
 
+def test_other_data_in_the_way_is_left_alone(tree, tmp_path):
+  final = tmp_path / 'out' / 'deca_codes' / '1.0.0'
+  final.mkdir(parents=True)
+  (final / 'thesis.txt').write_text('mine')
+  with pytest.raises(FileExistsError, match='something else is here'):
+    prepare.prepare_codes(tree, tmp_path / 'out', overwrite=True)
+  assert (final / 'thesis.txt').read_text() == 'mine'
+
+
 def test_bad_input_is_refused_before_anything_is_written(tree, tmp_path):
   output = tmp_path / 'out'
   with pytest.raises(FileNotFoundError, match='no such folder'):

@@ -353,7 +353,7 @@ def test_transparent_and_turned_pictures(tmp_path):
 
 def test_rates_that_make_no_sense_are_refused(tmp_path):
   Image.fromarray(_picture(0)).save(tmp_path / '0.png')
-  with pytest.raises(VideoError, match='must be above 0'):
+  with pytest.raises(VideoError, match=r'must be 0\.001 to 1000'):
     open_video(tmp_path, fps=0)
   path = _write_stamped(tmp_path / 'x.mp4', [0, 40])
   with pytest.raises(VideoError, match='a rate of its own'):

@@ -40,5 +40,5 @@ def test_other_rates():
 def test_nothing_gives_nothing():
   assert _shown([], 25) == []
   assert _shown([0.0], 25) == [0]
-  with pytest.raises(VideoError, match='must be above 0'):
+  with pytest.raises(VideoError, match=r'must be 0\.001 to 1000'):
     list(at_rate(_frames([0.0]), 0))

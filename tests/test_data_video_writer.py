@@ -175,6 +175,38 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, name):
   assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
+def test_an_mp4_that_cannot_be_completed_leaves_nothing(tmp_path, monkeypatch):
+  path = tmp_path / 'x.mp4'
+  path.write_bytes(b'earlier')
+  writer = open_video_writer(path, 25)
+  writer.add(_frames(1)[0])
+
+  def fail(*paths):
+    raise OSError('no space')
+
+  with monkeypatch.context() as patch:
+    patch.setattr('data.video.mp4.os.replace', fail)
+    with pytest.raises(VideoError, match=r'cannot be completed \(no space\)'):
+      writer.close()
+  assert path.read_bytes() == b'earlier'
+  assert [p.name for p in tmp_path.iterdir()] == ['x.mp4']
+
+
+def test_a_png_folder_that_cannot_be_put_in_place(tmp_path, monkeypatch):
+  _write(tmp_path / 'x', _frames(3))
+  writer = open_video_writer(tmp_path / 'x', 25)
+  writer.add(_frames(1)[0])
+
+  def fail(*paths):
+    raise OSError('busy')
+
+  with monkeypatch.context() as patch:
+    patch.setattr('data.files.put_folder', fail)
+    with pytest.raises(VideoError, match=r'\(busy\).*x\.partial'):
+      writer.close()
+  assert len(list((tmp_path / 'x').glob('*.png'))) == 3
+
+
 def test_a_failed_png_sequence_is_kept_and_named(tmp_path):
   _write(tmp_path / 'x', _frames(4))
   partial = tmp_path / 'x.partial'
@@ -209,8 +241,8 @@ def test_frames_that_do_not_fit_are_named(tmp_path, name):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-  for fps in (0, -1, float('nan'), float('inf'), 1e6):
-    with pytest.raises(VideoError, match='must be above 0'):
+  for fps in (0, -1, float('nan'), float('inf'), 1e6, 1e-4):
+    with pytest.raises(VideoError, match=r'must be 0\.001 to 1000'):
       open_video_writer(tmp_path / 'x.mp4', fps)
   with pytest.raises(VideoError, match=r'x\.avi.*\.mp4'):
     open_video_writer(tmp_path / 'x.avi', 25)
@@ -238,3 +270,8 @@ def test_rates_of_television():
   assert exact_fps(12.5) == fractions.Fraction(25, 2)
   assert exact_fps(25.0) == 25
   assert exact_fps(fractions.Fraction(1, 3)) == fractions.Fraction(1, 3)
+  assert exact_fps(0.001) == fractions.Fraction(1, 1000)
+  assert exact_fps(0.0015) > 0
+  # Containers hold 31 bits.
+  rate = exact_fps(fractions.Fraction(25 * 10**12 + 1, 10**12))
+  assert rate == 25

@@ -12,7 +12,9 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
-_MOST_FPS = 1000
+_LEAST_FPS, _MOST_FPS = fractions.Fraction(1, 1000), 1000
+# Containers store both parts of a rate in 31 bits.
+_LARGEST_DENOMINATOR = 1_000_000
 
 
 class VideoError(ValueError):
@@ -26,22 +28,23 @@ def exact_fps(fps: float | fractions.Fraction) -> fractions.Fraction:
   other number is taken as it is written.
 
   Args:
-    fps: frames a second, above 0 and at most 1000.
+    fps: frames a second, 0.001 to 1000.
 
   Returns:
-    Frames a second.
+    Frames a second; both parts fit into 31 bits.
 
   Raises:
     VideoError: if it is no such number.
   """
-  if not math.isfinite(fps) or not 0 < fps <= _MOST_FPS:
+  if not math.isfinite(fps) or not _LEAST_FPS <= fps <= _MOST_FPS:
     raise VideoError(
-      f'{fps} frames a second: must be above 0 and at most {_MOST_FPS}'
+      f'{fps} frames a second: must be {float(_LEAST_FPS)} to {_MOST_FPS}'
     )
   if isinstance(fps, fractions.Fraction):
-    return fps
+    return fps.limit_denominator(_LARGEST_DENOMINATOR)
   television = fractions.Fraction(round(fps * 1.001) * 1000, 1001)
-  if not float(fps).is_integer() and abs(fps - television) < 2e-3:
+  is_near = television > 0 and abs(fps - television) < 2e-3
+  if not float(fps).is_integer() and is_near:
     return television
   return fractions.Fraction(fps).limit_denominator(1000)
 

@@ -53,8 +53,13 @@ class CameraReader(VideoReader):
         f'({error}); connect it, close what else uses it, allow this program '
         'to use it, or take another number. A video file drives as well'
       ) from error
-    [stream] = self._container.streams.video[:1]
-    self._stream = stream
+    streams = self._container.streams.video
+    if not streams:
+      self._container.close()
+      raise VideoError(
+        f'{name}: {device} gives no pictures; take another number'
+      )
+    stream = self._stream = streams[0]
     self._reading = False
     super().__init__(
       name,

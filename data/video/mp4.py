@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
 import os
 
@@ -45,6 +46,7 @@ class Mp4Writer(VideoWriter):
     self._audio = audio_from and AudioTrack(self._av, audio_from)
     self._temporary = temporary_path(self.path)
     self._stream = None
+    self._failures = (OSError, ValueError, self._av.error.FFmpegError)
     try:
       self._container = self._av.open(
         str(self._temporary),
@@ -52,8 +54,13 @@ class Mp4Writer(VideoWriter):
         format='mp4',
         options={'movflags': 'faststart'},
       )
-    except OSError as error:
-      raise VideoError(f'{self.path}: cannot be written ({error})') from error
+    except self._failures as error:
+      if self._audio:
+        self._audio.close()
+      raise VideoError(
+        f'{self.path}: cannot be written ({error}); see whether the folder '
+        'may be written to'
+      ) from error
 
   def _write(self, frame: np.ndarray) -> None:
     height, width = frame.shape[:2]
@@ -114,8 +121,14 @@ class Mp4Writer(VideoWriter):
     try:
       if self.frame_count:
         self._encode(None)
-        self._container.close()
-        os.replace(self._temporary, self.path)
+        try:
+          self._container.close()
+          os.replace(self._temporary, self.path)
+        except self._failures as error:
+          raise VideoError(
+            f'{self.path}: cannot be completed ({error}); see whether the disk '
+            'is full, or a folder is in the way'
+          ) from error
     finally:
       self._give_up()
 
@@ -124,7 +137,10 @@ class Mp4Writer(VideoWriter):
 
   def _give_up(self) -> None:
     """Closes all files, and removes the temporary one if it is still there."""
-    self._container.close()
+    # What fails here would hide why it is given up.
+    with contextlib.suppress(*self._failures):
+      self._container.close()
     if self._audio:
       self._audio.close()
-    self._temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      self._temporary.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
 import json
 import os
@@ -93,7 +94,13 @@ class PngFolderWriter(VideoWriter):
   def _write(self, frame: np.ndarray) -> None:
     path = self._built / f'{self.frame_count:06d}.png'
     # Sequences are read once and thrown away: speed before size.
-    Image.fromarray(frame).save(path, 'PNG', compress_level=3)
+    try:
+      Image.fromarray(frame).save(path, 'PNG', compress_level=3)
+    except OSError as error:
+      raise VideoError(
+        f'{self.path}: frame {self.frame_count} cannot be written ({error}); '
+        'see whether the disk is full'
+      ) from error
 
   def _write_manifest(self) -> None:
     # From the start, so that what a failure leaves is known to be ours.
@@ -111,18 +118,22 @@ class PngFolderWriter(VideoWriter):
     if not self.frame_count:
       shutil.rmtree(self._built)
       return
-    self._write_manifest()
-    replaced = temporary_path(self.path)
-    if self.path.exists():
-      os.rename(self.path, replaced)
-    os.rename(self._built, self.path)
-    shutil.rmtree(replaced, ignore_errors=True)
+    try:
+      self._write_manifest()
+      files.put_folder(self._built, self.path, temporary_path(self.path))
+    except OSError as error:
+      raise VideoError(
+        f'{self.path}: cannot be put in its place ({error}); its frames are '
+        f'in {self._built}'
+      ) from error
 
   def _discard(self, error: BaseException) -> None:
     if not self.frame_count:
-      shutil.rmtree(self._built)
+      shutil.rmtree(self._built, ignore_errors=True)
       return
-    self._write_manifest()
+    # Where the disk is full, what the manifest said before stays.
+    with contextlib.suppress(OSError):
+      self._write_manifest()
     text = f'{self.frame_count} finished frames are kept in {self._built}'
     logging.warning('%s', text)
     error.add_note(text)

@@ -55,7 +55,11 @@ class WebpReader(VideoReader):
     self._times = [start / 1000 for start in starts]
 
   def _frames(self) -> Iterator[VideoFrame]:
-    with Image.open(self._path, formats=['WEBP']) as picture:
+    try:
+      opened = Image.open(self._path, formats=['WEBP'])
+    except Exception as error:
+      raise _broken(self._path, error) from error
+    with opened as picture:
       for index, time_s in enumerate(self._times):
         try:
           picture.seek(index)

@@ -48,7 +48,7 @@ def open_video_writer(
   Args:
     path: `.mp4`, `.gif`, `.webp`, or a folder without a suffix; the folder
       around it must exist.
-    fps: frames a second, above 0 and at most 1000.
+    fps: frames a second, 0.001 to 1000.
     size: (width, height) that every frame must have; None takes that of the
       first frame.
     background: colour under transparent frames where transparency is lost.
