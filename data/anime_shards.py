@@ -73,10 +73,9 @@ class Shard:
     for frame in self.frames.tolist():
       path = table.paths[frame]
       # A picture that changed in the meantime must not be taken for the old.
-      found = os.stat(table.root / path)
       state.update(
         f'{path}\t{table.kinds[frame]}\t{table.identity_of(frame)}\t'
-        f'{found.st_size}\t{found.st_mtime_ns}\n'.encode()
+        f'{_state_of(table.root / path)}\n'.encode()
       )
       state.update(table.pose[frame].tobytes())
     return state.hexdigest()
@@ -286,6 +285,15 @@ def _encode(shard: Shard, frame: int) -> tuple[bytes, tuple[int, int]] | str:
     return picture_codec.transcode(content, shard.image_format, path)
   except (OSError, files.BrokenFileError) as error:
     return f'damaged png: {error}'
+
+
+def _state_of(path: pathlib.Path) -> str:
+  """Size and time of a file; one that is gone is left out like a damaged."""
+  try:
+    found = os.stat(path)
+  except OSError as error:
+    return f'absent: {error.errno}'
+  return f'{found.st_size}\t{found.st_mtime_ns}'
 
 
 def _frame(

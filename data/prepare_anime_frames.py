@@ -104,12 +104,14 @@ def prepare_anime_frames(
     anime_tree.read_identity_list(p) for p in (train_list, test_list) if p
   ]
   folder = _folder(output_dir)
-  folder.claim(overwrite=overwrite)
+  folder.check(overwrite=overwrite)
   table = anime_tree.read_tree(tree)
   styles = prepare_characters.identity_styles(tree)
   members, notes = _plan_splits(table, lists, test_fraction)
   shards = _plan_shards(table, members, image_format)
   flat = [shard for part in shards.values() for shard in part]
+  # Not before: a wrong tree shall leave nothing behind.
+  folder.claim(overwrite=overwrite)
   written = anime_shards.write_shards(
     flat,
     folder.partial,

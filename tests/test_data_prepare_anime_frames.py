@@ -304,6 +304,21 @@ def test_faults_are_listed_and_lose_nothing_else(tree, tmp_path):
   ]
 
 
+def test_a_picture_that_goes_meanwhile_is_left_out(tree, tmp_path, monkeypatch):
+  read_tree = anime_tree.read_tree
+
+  def then_lose(root):
+    table = read_tree(root)
+    (tree / 'frontal/0/2/2_0001.png').unlink()
+    return table
+
+  monkeypatch.setattr(anime_tree, 'read_tree', then_lose)
+  manifest = prepare(tree, tmp_path)
+  [lost] = manifest['skipped']
+  assert lost['where'] == 'frontal/0/2/2_0001.png'
+  assert 'No such file' in lost['reason']
+
+
 def test_a_tree_without_lists_is_split_by_name(tree, tmp_path):
   (tree / 'test_list.txt').unlink()
   manifest = prepare(tree, tmp_path, test_fraction=0)
@@ -343,6 +358,7 @@ def test_nothing_appears_when_it_fails(tree, tmp_path, monkeypatch):
   assert not (tmp_path / 'out').exists()
   with pytest.raises(FileNotFoundError, match=r'combined_pose\.csv'):
     prepare(tmp_path, tmp_path)
+  assert not (tmp_path / 'out').exists()
   (tree / 'test_list.txt').write_text('x\n')
   (tree / 'train_list.txt').write_text('y\n')
   with pytest.raises(ValueError, match='name none of its 4 identities'):
