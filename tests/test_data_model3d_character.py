@@ -1,5 +1,6 @@
 """Characters from files: expressions, turns, framing, renderers, flow."""
 
+import gc
 import multiprocessing
 import pickle
 import threading
@@ -13,6 +14,7 @@ from data import pose_vector
 from data.characters.character import Character
 from data.characters.model3d.character import ModelCharacter
 from data.characters.model3d.errors import CharacterError
+from data.characters.model3d.textures import MIRROR
 from data.characters.opening import AnimeCharacter
 from tests import gltf_samples
 
@@ -185,6 +187,48 @@ def test_both_renderers_draw_the_same(tmp_path, make):
     a = gl.render(pose, background=(255, 255, 255)).astype(int)
     b = software.render(pose, background=(255, 255, 255)).astype(int)
     assert np.abs(a - b).mean() < 0.3
+
+
+def test_both_renderers_mirror_textures(tmp_path):
+  """A texture turned around in the copy beside its own place."""
+  sample = gltf_samples.make_sample()
+  plain = ModelCharacter.from_file(_write(tmp_path, sample), SIZE, 'software')
+  document, binary = sample.json, bytearray(sample.binary)
+  document['samplers'] = [{'wrapS': MIRROR, 'wrapT': MIRROR}]
+  for primitive in document['meshes'][0]['primitives']:
+    accessor = document['accessors'][primitive['attributes']['TEXCOORD_0']]
+    view = document['bufferViews'][accessor['bufferView']]
+    uvs = np.frombuffer(
+      binary, np.float32, 2 * accessor['count'], view.get('byteOffset', 0)
+    )
+    uvs[:] = 2 - uvs
+  path = _write(tmp_path, gltf_samples.Sample(document, bytes(binary)))
+  wanted = plain.neutral().astype(int)
+  software = ModelCharacter.from_file(path, SIZE, 'software').neutral()
+  assert np.abs(software - wanted).mean() < 0.3
+  assert np.abs(_gl(path).neutral() - wanted).mean() < 0.3
+
+
+def test_contexts_of_opengl_are_given_back(tmp_path, monkeypatch):
+  path = _write(tmp_path, gltf_samples.make_sample())
+  kept = _gl(path)
+  wanted = kept.neutral()
+  from data.characters.model3d import gl
+
+  released = []
+  release = gl._release
+  monkeypatch.setattr(
+    gl,
+    '_release',
+    lambda *arguments: (released.append(1), release(*arguments)),
+  )
+  for _ in range(2):
+    other = _gl(path)
+    np.testing.assert_array_equal(other.neutral(), wanted)
+    del other
+    gc.collect()
+  assert len(released) == 2
+  np.testing.assert_array_equal(kept.neutral(), wanted)
 
 
 def _glassy(mode, alpha=0.5, **more):

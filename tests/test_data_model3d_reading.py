@@ -1,6 +1,7 @@
 """Reading glTF: numbers in every packing, and files that mean harm."""
 
 import json
+import pathlib
 import struct
 
 import numpy as np
@@ -327,3 +328,15 @@ def test_textures_are_budgeted(tmp_path, monkeypatch):
   gltf_samples.make_sample().write(path)
   with pytest.raises(CharacterError, match='textures are too large'):
     read_model(path)
+
+
+def test_targets_that_share_their_numbers_have_a_limit(tmp_path, monkeypatch):
+  """In the file they cost once, in memory once a target."""
+  sample = gltf_samples.make_sample()
+  [primitive] = [
+    p for p in sample.json['meshes'][0]['primitives'] if p.get('targets')
+  ][:1]
+  primitive['targets'] = primitive['targets'][:1] * 40
+  monkeypatch.setattr(errors, 'MAX_MOVED', 100)
+  with pytest.raises(CharacterError, match='move more than 100 vertices'):
+    read_model(pathlib.Path(sample.write(tmp_path / 'x.glb')))

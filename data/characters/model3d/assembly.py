@@ -136,6 +136,7 @@ class _Builder:
     self.bones = {n: ([], []) for n in watched}
     self.parts: list[Part] = []
     self.targets: dict[TargetKey, list[Delta]] = {}
+    self._moved = 0
     self.names: dict[TargetKey, str] = {}
 
   def add_node(self, index: int) -> None:
@@ -277,6 +278,12 @@ class _Builder:
       )
       moved = np.abs(position).max(1) > _STILL
       rows = np.flatnonzero(moved)
+      self._moved += len(rows)
+      if self._moved > errors.MAX_MOVED:
+        raise Fault(
+          f'its morph targets move more than {errors.MAX_MOVED} vertices',
+          'reduce the model (fewer vertices or morph targets)',
+        )
       delta = Delta(
         rows + start,
         np.einsum('vab,vb->va', linear[rows], position[rows]),

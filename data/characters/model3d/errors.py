@@ -16,6 +16,9 @@ MAX_VALUES = 64_000_000
 MAX_NODES = 20_000
 MAX_VERTICES = 1_000_000
 MAX_TRIANGLES = 2_000_000
+# Vertices that morph targets move, all targets together; primitives may share
+# the numbers in the file, but each keeps its own: 16 million are 900 MiB.
+MAX_MOVED = 16_000_000
 # Decoded pixels of all textures together.
 MAX_PIXELS = 1 << 28
 

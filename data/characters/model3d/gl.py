@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 
 import moderngl
 import numpy as np
 
 from data.characters.model3d.shading import Frame
 from data.characters.model3d.surface import Draw, Surface
-from data.characters.model3d.textures import CLAMP, Texture
+from data.characters.model3d.textures import MIRROR, REPEAT, Texture
 
 _VERTEX = """
 #version 330
@@ -49,19 +50,26 @@ uniform vec2 edge;
 uniform float cutoff;
 uniform bool blend;
 uniform float texture_mix;
+uniform bvec2 lit_mirrored;
+uniform bvec2 shade_mirrored;
 in float v_light;
 in vec2 v_uv;
 in vec4 v_color;
 out vec4 result;
-vec4 sample_level(sampler2D image) {
+vec4 sample_level(sampler2D image, bvec2 mirrored) {
   vec2 size = vec2(textureSize(image, 0));
   vec2 across = dFdx(v_uv) * size, down = dFdy(v_uv) * size;
   float longest = max(max(dot(across, across), dot(down, down)), 1e-12);
-  return textureLod(image, v_uv, floor(0.5 * log2(longest) + 0.5));
+  // Every other copy of a mirrored texture runs backwards.
+  vec2 folded = 1.0 - abs(mod(v_uv, 2.0) - 1.0);
+  vec2 uv = vec2(mirrored.x ? folded.x : v_uv.x,
+                 mirrored.y ? folded.y : v_uv.y);
+  return textureLod(image, uv, floor(0.5 * log2(longest) + 0.5));
 }
 void main() {
-  vec4 in_light = sample_level(lit_texture) * v_color;
-  vec3 in_shade = sample_level(shade_texture).rgb * v_color.rgb * shade;
+  vec4 in_light = sample_level(lit_texture, lit_mirrored) * v_color;
+  vec3 in_shade = sample_level(shade_texture, shade_mirrored).rgb;
+  in_shade *= v_color.rgb * shade;
   in_light.rgb = mix(vec3(1.0), in_light.rgb, texture_mix);
   in_shade = mix(shade, in_shade, texture_mix);
   in_light *= lit;
@@ -117,6 +125,8 @@ class _Resources:
     self.textures = [_upload(context, t) for t in surface.textures]
     self.white = context.texture((1, 1), 4, b'\xff' * 4)
     self._canvases: dict[int, moderngl.Framebuffer] = {}
+    # Neither moderngl nor the driver frees a context that nobody has any more.
+    weakref.finalize(self, _release, context, os.getpid()).atexit = False
 
   def canvas(self, side: int) -> moderngl.Framebuffer:
     if side not in self._canvases:
@@ -127,6 +137,12 @@ class _Resources:
     return self._canvases[side]
 
 
+def _release(context: moderngl.Context, process: int) -> None:
+  """Frees a context and all in it, unless this is a fork of its process."""
+  if os.getpid() == process:
+    context.release()
+
+
 def _upload(context, texture: Texture):
   height, width = texture.levels[0].shape[:2]
   made = context.texture((width, height), 4, texture.levels[0].tobytes())
@@ -135,7 +151,8 @@ def _upload(context, texture: Texture):
   for number, level in enumerate(texture.levels):
     made.write(level.tobytes(), level=number)
   made.filter = moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR
-  made.repeat_x, made.repeat_y = (w != CLAMP for w in texture.wrap)
+  # Mirrored coordinates are folded by the shader and stay inside.
+  made.repeat_x, made.repeat_y = (w == REPEAT for w in texture.wrap)
   return made
 
 
@@ -197,9 +214,16 @@ class GlRenderer:
     context, program = resources.context, resources.program
     material = draw.material
     blend = material.mode == 'blend' and not draw.hull
-    for unit, place in enumerate(draw.textures()):
+    for unit, (name, place) in enumerate(
+      zip(('lit_mirrored', 'shade_mirrored'), draw.textures(), strict=True)
+    ):
       texture = resources.white if place is None else resources.textures[place]
       texture.use(unit)
+      program[name].value = (
+        (False, False)
+        if place is None
+        else tuple(w == MIRROR for w in self._surface.textures[place].wrap)
+      )
     program['lit'].value, program['shade'].value = draw.factors()
     program['texture_mix'].value = draw.mix
     program['edge'].value = material.edge
