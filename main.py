@@ -18,7 +18,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import config_flags
 
-from edtn_jax import command_help, logs
+from edtn_jax import command_help, logs, places
 from edtn_jax.commands import COMMANDS
 
 _DEFAULTS = {'config': 'configs/edtn.py'}
@@ -108,8 +108,9 @@ def _fail(command: str, problems: list[str]) -> None:
 def _run(command: str) -> int:
   logs.set_up()
   names = inspect.signature(COMMANDS[command]).parameters
+  given = {n: flags.FLAGS[n].value for n in names}
   try:
-    return COMMANDS[command](**{n: flags.FLAGS[n].value for n in names})
+    return places.call(COMMANDS[command], given)
   except (ValueError, OSError, RuntimeError) as error:
     if flags.FLAGS.traceback:
       raise

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from data import remote
 from data.layout import MANIFEST_NAME
 
 _READ_CHUNK = 128  # Records a read; larger ones gain nothing.
@@ -29,7 +30,8 @@ def open_folder(
   """Finds the folder of a finished data set and reads its manifest.
 
   Args:
-    path: the output folder of `prepare`, or the folder of the files in it.
+    path: the output folder of `prepare`, or the folder of the files in it;
+      in a bucket, it is copied here.
     name: path of the latter below the former.
     partial_name: the folder of work in progress, below the former.
     wanted: keys that the manifest must have.
@@ -43,7 +45,7 @@ def open_folder(
     ValueError: if it is not a finished data set.
     CorruptDatasetError: if the manifest is broken.
   """
-  path = pathlib.Path(path)
+  path = remote.local_copy(path)
   if not path.exists():
     raise FileNotFoundError(f'{path}: no such folder')
   folder = path / name if (path / name).is_dir() else path

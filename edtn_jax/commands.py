@@ -8,7 +8,6 @@ their help from its docstring. Heavy imports are inside the functions, so that
 from __future__ import annotations
 
 import json
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -58,7 +57,7 @@ def evaluate(
   )
   text = json.dumps(result, indent=2)
   if output:
-    workdir_lib.write_text(pathlib.Path(output), text + '\n')
+    workdir_lib.write_text(output, text + '\n')
   print(text)
   print(markdown_row(result))
   return 0

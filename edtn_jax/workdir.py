@@ -24,6 +24,7 @@ import ml_collections
 from absl import logging
 from etils import epath
 
+from data import remote
 from edtn_jax import config as config_lib
 
 CONFIG = 'config.json'
@@ -50,13 +51,35 @@ class WorkdirError(ValueError):
 
 
 def check_directory(workdir: str | epath.Path) -> None:
-  """Raises WorkdirError if a file stands where a run shall be."""
+  """Checks, before any work, where a run shall be written.
+
+  Args:
+    workdir: local, or `gs://bucket/name`.
+
+  Raises:
+    WorkdirError: if a file stands there, or runs cannot be written there.
+    RemotePathError: naming the extra that its bucket needs.
+  """
+  remote.check(workdir)
+  if os.fspath(workdir).startswith('s3://'):
+    # Orbax would write the arrays to a local folder named "s3:".
+    raise WorkdirError(
+      f'{workdir}: checkpoints cannot be written to s3://, Orbax does not know '
+      'it. Train in a local --workdir, or in a mounted bucket, and copy it.'
+    )
   path = epath.Path(workdir)
   for place in (path, *path.parents):
     if place.exists():
       if not place.is_dir():
         raise WorkdirError(f'{place} is a file; choose another --workdir')
       return
+
+
+def absolute(path: str | epath.Path) -> epath.Path:
+  """A path from the root; one in a bucket is such a path already."""
+  path = epath.Path(path)
+  # `resolve` would make it a local folder with the name of the scheme.
+  return path if remote.is_remote(path) else path.resolve()
 
 
 @contextlib.contextmanager
@@ -69,7 +92,7 @@ def claim(workdir: epath.Path) -> Iterator[None]:
   Raises:
     WorkdirError: if another process holds it.
   """
-  if '://' in os.fspath(workdir):
+  if remote.is_remote(workdir):
     yield
     return
   handle = os.open(workdir, os.O_RDONLY)
@@ -92,7 +115,7 @@ def write_text(path: epath.Path, text: str) -> None:
   """Writes a small text file so that a reader never sees half of it."""
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  if '://' in os.fspath(path):  # object stores replace whole objects anyway
+  if remote.is_remote(path):  # object stores replace whole objects anyway
     path.write_text(text)
     return
   handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from data import pairs, sampling, streams
+from data import pairs, remote, sampling, streams
 from data.anime_pairs import AnimePairs
 from data.character_pair_cache import draw_pairs
 from data.character_pairs import CharacterPairs
@@ -220,7 +219,7 @@ def validate_data(check: Checker) -> None:
 
 def _validate_dataset(check: Checker) -> None:
   path = check.get('data.path')
-  if not path or not pathlib.Path(path).is_dir():
+  if not path or not remote.is_folder(path):
     check.add(
       'data.path',
       path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from absl import logging
 from jax.sharding import Mesh
 
-from data import dataset, pipelines, procedural_codes
+from data import dataset, pipelines, procedural_codes, remote
 from data.codes import CodeTable
 from edtn_jax import devices
 from edtn_jax.config import Checker
@@ -246,7 +245,7 @@ def validate(check: Checker) -> None:
   check.at_least('data.num_threads', 0)
   if check.get('data.source') == 'dataset':
     path = check.get('data.path')
-    if not path or not pathlib.Path(path).is_dir():
+    if not path or not remote.is_folder(path):
       check.add(
         'data.path',
         path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import tempfile
 import time
 from collections.abc import Mapping
 
@@ -14,7 +15,12 @@ from absl import logging
 from etils import epath
 from PIL import Image
 
+from data import remote
 from edtn_jax import workdir as workdir_lib
+
+METRICS = 'metrics.jsonl'
+# How often what a run logs is copied to its bucket.
+_COPY_EVERY_S = 60.0
 
 
 class MetricWriter:
@@ -39,11 +45,13 @@ class MetricWriter:
     if not active:
       return
     self._samples = workdir / workdir_lib.SAMPLES
-    path = workdir / 'metrics.jsonl'
+    path = workdir / METRICS
     _truncate(path, start_step)
-    self._lines = path.open('a')
+    self._spool = _Spool(workdir) if remote.is_remote(workdir) else None
+    folder = self._spool.folder if self._spool else workdir
+    self._lines = (folder / METRICS).open('a')
     self._events = tensorboardX.SummaryWriter(
-      str(workdir), purge_step=start_step or None
+      str(folder), purge_step=start_step or None
     )
 
   def scalars(
@@ -60,6 +68,8 @@ class MetricWriter:
     line = {'step': step, 'time': round(time.time(), 3), **clean}
     self._lines.write(json.dumps(line) + '\n')
     self._lines.flush()
+    if self._spool:
+      self._spool.copy_if_due()
 
   def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
     """Writes [H, W, 3] uint8 pictures to the events and to `samples/`."""
@@ -76,11 +86,37 @@ class MetricWriter:
     if self._active:
       self._lines.close()
       self._events.close()
+      if self._spool:
+        self._spool.close()
+
+
+class _Spool:
+  """Files that grow, on this machine; a bucket only takes whole ones."""
+
+  def __init__(self, workdir: epath.Path):
+    self._workdir = workdir
+    self._temporary = tempfile.TemporaryDirectory(prefix='edtn_metrics_')
+    self.folder = pathlib.Path(self._temporary.name)
+    stored = workdir / METRICS
+    if stored.exists():
+      (self.folder / METRICS).write_text(stored.read_text())
+    self._copied = time.monotonic()
+
+  def copy_if_due(self) -> None:
+    """Copies all to the bucket, unless that was a moment ago."""
+    if time.monotonic() - self._copied > _COPY_EVERY_S:
+      remote.copy_out(self.folder, self._workdir)
+      self._copied = time.monotonic()
+
+  def close(self) -> None:
+    """Copies all to the bucket for the last time."""
+    remote.copy_out(self.folder, self._workdir)
+    self._temporary.cleanup()
 
 
 def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, float]]:
   """Reads `metrics.jsonl`; a half-written last line is left out."""
-  path = epath.Path(workdir) / 'metrics.jsonl'
+  path = epath.Path(workdir) / METRICS
   if not path.exists():
     return []
   rows = []

@@ -1,0 +1,196 @@
+"""Runs, data and outputs in buckets."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import edtn
+from data import codes, dataset, prepare, remote
+from edtn_jax import checkpoints, places, workdir
+from edtn_jax.tasks import registry
+from edtn_jax.training import train_and_evaluate, writer
+from tests import bucket
+
+
+@pytest.fixture
+def buckets(monkeypatch, tmp_path):
+  return bucket.make_buckets(monkeypatch, tmp_path / 'buckets')
+
+
+def toy_config(monkeypatch, **overrides):
+  monkeypatch.setitem(registry._MODULES, 'toy', 'tests.toy_task')
+  config = edtn.get_config('tiny')
+  config.task = 'toy'
+  config.train.accumulation = 1
+  config.data.bad_step = -1
+  config.update_from_flattened_dict(overrides)
+  return config
+
+
+def test_a_run_in_a_bucket_is_written_and_resumed(
+  monkeypatch, buckets, tmp_path
+):
+  monkeypatch.chdir(tmp_path)
+  place = 'gs://runs/one'
+  train_and_evaluate(
+    toy_config(monkeypatch, **{'train.num_steps': 4}), place, num_devices=1
+  )
+  whole = toy_config(monkeypatch)
+  resumed = train_and_evaluate(whole, place, num_devices=1)
+  straight = train_and_evaluate(whole, tmp_path / 'straight', num_devices=1)
+  np.testing.assert_array_equal(
+    resumed.state.params['model']['w'], straight.state.params['model']['w']
+  )
+  steps = [row['step'] for row in writer.read_metrics(place)]
+  assert steps == [
+    row['step'] for row in writer.read_metrics(tmp_path / 'straight')
+  ]
+  folder = buckets['gs'] / 'runs' / 'one'
+  assert json.loads((folder / 'result.json').read_text())['step'] == 8
+  assert len(list(folder.glob('events.out.tfevents*'))) == 2
+  found = checkpoints.load_checkpoint(place)
+  assert found.step == 8
+  assert found.path == 'gs://runs/one/checkpoints/8'
+  # Nothing went into a folder with the name of the scheme.
+  assert sorted(p.name for p in tmp_path.iterdir()) == ['buckets', 'straight']
+
+
+def test_what_a_run_logs_reaches_its_bucket_while_it_trains(
+  monkeypatch, buckets
+):
+  monkeypatch.setattr(writer, '_COPY_EVERY_S', 0.0)
+  metrics = writer.MetricWriter(
+    workdir.absolute('gs://runs/two'), active=True, start_step=0
+  )
+  metrics.scalars(1, {'loss': 2.0}, prefix='train')
+  (row,) = writer.read_metrics('gs://runs/two')
+  assert (row['step'], row['train/loss']) == (1, 2.0)
+  metrics.close()
+
+
+def test_checkpoints_do_not_go_to_s3(buckets):
+  with pytest.raises(workdir.WorkdirError, match='local --workdir'):
+    workdir.check_directory('s3://runs/one')
+
+
+@pytest.mark.parametrize(('scheme', 'extra'), [('gs', 'gcs'), ('s3', 's3')])
+def test_a_missing_extra_is_named(monkeypatch, scheme, extra):
+  import fsspec
+
+  def absent(_):
+    raise ImportError('install it')
+
+  monkeypatch.setattr(fsspec, 'get_filesystem_class', absent)
+  with pytest.raises(remote.RemotePathError, match=rf'edtn-jax\[{extra}\]'):
+    workdir.check_directory(f'{scheme}://runs/one')
+  values = {'output': f'{scheme}://out'}
+  with (
+    pytest.raises(remote.RemotePathError, match=rf'edtn-jax\[{extra}\]'),
+    places.local_arguments('export', values),
+  ):
+    raise AssertionError('not reached')
+
+
+def test_arguments_come_here_and_outputs_go_there(buckets):
+  source = buckets['s3'] / 'b' / 'codes'
+  source.mkdir(parents=True)
+  (source / 'a.mat').write_text('one')
+  values = {
+    'driving': 's3://b/codes',
+    'output': 's3://b/out/7',
+    'fps': 25.0,
+    'puppet': '40',
+  }
+  with places.local_arguments('reenact', values) as local:
+    assert (local['fps'], local['puppet']) == (25.0, '40')
+    assert local['driving'].endswith('/codes')
+    with open(f'{local["driving"]}/a.mat') as file:
+      assert file.read() == 'one'
+    folder = workdir.absolute(local['output'])
+    assert not folder.exists()
+    (folder / 'deep').mkdir(parents=True)
+    (folder / 'deep' / 'frame.png').write_text('picture')
+    (folder / 'manifest.json').write_text('{}')
+    assert not (buckets['s3'] / 'b' / 'out').exists()
+  written = buckets['s3'] / 'b' / 'out' / '7'
+  assert (written / 'deep' / 'frame.png').read_text() == 'picture'
+  assert (written / 'manifest.json').is_file()
+
+
+def test_an_output_that_failed_is_not_copied(buckets):
+  (buckets['gs'] / 'b').mkdir()
+
+  def fail():
+    with remote.output_folder('gs://b/out') as folder:
+      folder.mkdir()
+      (folder / 'half').write_text('')
+      raise ZeroDivisionError
+
+  with pytest.raises(ZeroDivisionError):
+    fail()
+  assert list((buckets['gs'] / 'b').iterdir()) == []
+
+
+def test_an_output_in_a_bucket_must_be_new(buckets):
+  (buckets['gs'] / 'b' / 'out').mkdir(parents=True)
+  with (
+    pytest.raises(remote.RemotePathError, match='another --output'),
+    remote.output_folder('gs://b/out'),
+  ):
+    raise AssertionError('not reached')
+
+
+def test_a_copy_is_taken_again_only_after_a_change(buckets, monkeypatch):
+  place = buckets['gs'] / 'b' / 'data'
+  place.mkdir(parents=True)
+  (place / 'x').write_text('1')
+  taken = []
+  download = remote._download
+  monkeypatch.setattr(
+    remote,
+    '_download',
+    lambda *arguments: (taken.append(1), download(*arguments)),
+  )
+  for content, copies in (('1', 1), ('1', 1), ('22', 2)):
+    if (place / 'x').read_text() != content:
+      (place / 'x').write_text(content)
+    copy = remote.local_copy('gs://b/data')
+    assert (copy / 'x').read_text() == content
+    assert len(taken) == copies
+  with pytest.raises(FileNotFoundError, match='gs://b/nothing'):
+    remote.local_copy('gs://b/nothing')
+
+
+def test_a_copy_that_does_not_fit_is_refused(buckets, monkeypatch):
+  (buckets['gs'] / 'b').mkdir()
+  (buckets['gs'] / 'b' / 'x').write_bytes(b'123')
+  monkeypatch.setattr(
+    remote.shutil, 'disk_usage', lambda _: type('Usage', (), {'free': 2})
+  )
+  with pytest.raises(remote.RemotePathError, match='EDTN_REMOTE_CACHE'):
+    remote.local_copy('gs://b/x')
+  assert not list((buckets['gs'].parent / 'cache').glob('.partial*'))
+
+
+def test_a_single_file_is_copied(buckets):
+  (buckets['gs'] / 'b').mkdir()
+  (buckets['gs'] / 'b' / 'adapter.npy').write_bytes(b'123')
+  copy = remote.local_copy('gs://b/adapter.npy')
+  assert copy.name == 'adapter.npy'
+  assert copy.read_bytes() == b'123'
+
+
+def test_a_data_set_in_a_bucket_is_read(buckets):
+  fields = {
+    key: np.full((3, width), 0.5, np.float32)
+    for key, width in codes.CLIP_FIELDS.items()
+  }
+  clip = codes.CodeClip(
+    'a', 'one', ['0', '1', '2'], **fields, expression_space='procedural'
+  )
+  prepare.prepare_procedural(buckets['s3'] / 'b' / 'out', {'train': [clip]})
+  assert remote.is_folder('s3://b/out')
+  table = dataset.load_table('s3://b/out', 'train')
+  assert table.identity_names == ('a',)
+  np.testing.assert_array_equal(table.arrays()['jaw_pose'], fields['jaw_pose'])
