@@ -122,6 +122,11 @@ def _base() -> ml_collections.ConfigDict:
   optimizer.drop_step = 150 * STEPS_PER_EPOCH
   optimizer.drop_factor = 0.2
 
+  # How arrays lie on devices: see edtn_jax/sharding.py.
+  config.sharding = sharding = ml_collections.ConfigDict()
+  sharding.mesh = ml_collections.ConfigDict({'data': -1, 'model': 1})
+  sharding.rules = (('batch', 'rows(data)'), ('.*', 'replicate'))
+
   config.train = train = ml_collections.ConfigDict()
   train.batch_size = 8  # pairs; exchanged ones make it 16 pictures
   train.accumulation = 1

@@ -118,6 +118,11 @@ def _base() -> ml_collections.ConfigDict:
   optimizer.drop_step = 0
   optimizer.drop_factor = 0.2
 
+  # How arrays lie on devices: see edtn_jax/sharding.py.
+  config.sharding = sharding = ml_collections.ConfigDict()
+  sharding.mesh = ml_collections.ConfigDict({'data': -1, 'model': 1})
+  sharding.rules = (('batch', 'rows(data)'), ('.*', 'replicate'))
+
   config.train = train = ml_collections.ConfigDict()
   train.batch_size = 512
   train.num_epochs = 50

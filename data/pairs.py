@@ -168,6 +168,8 @@ def padded_pairs(
   batch: int,
   *,
   num_threads: int = 1,
+  shard_index: int = 0,
+  shard_count: int = 1,
 ) -> Iterator[streams.Batch]:
   """The first pairs of a source, in order, in batches of one size.
 
@@ -176,12 +178,14 @@ def padded_pairs(
     num_pairs: how many.
     batch: pairs per batch. The last is filled up with its last pair.
     num_threads: threads that make pairs.
+    shard_index: which part of each batch this process gets.
+    shard_count: number of processes.
 
   Yields:
-    Batches, with `_mask` 0 for filling.
+    This process's rows of the batches, with `_mask` 0 for filling.
 
   Raises:
-    ValueError: on a number below 1.
+    ValueError: on a number below 1, or a batch that shards cannot divide.
   """
   for name, value in (
     ('num_pairs', num_pairs),
@@ -190,17 +194,34 @@ def padded_pairs(
   ):
     if value < 1:
       raise ValueError(f'{name} is {value}, wanted at least 1')
-  return _padded_pairs(source, num_pairs, batch, num_threads)
+  if batch % shard_count:
+    raise ValueError(
+      f'batch {batch} is not divisible by shard_count {shard_count}'
+    )
+  return _padded_pairs(
+    source, num_pairs, batch, num_threads, shard_index, shard_count
+  )
 
 
 def _padded_pairs(
-  source: streams.ExampleSource, num_pairs: int, batch: int, num_threads: int
+  source: streams.ExampleSource,
+  num_pairs: int,
+  batch: int,
+  num_threads: int,
+  shard_index: int,
+  shard_count: int,
 ) -> Iterator[streams.Batch]:
+  rows = batch // shard_count
   with concurrent.futures.ThreadPoolExecutor(num_threads) as pool:
     for start in range(0, num_pairs, batch):
-      end = min(start + batch, num_pairs)
-      pairs = list(pool.map(source.__getitem__, range(start, end)))
-      pairs += [pairs[-1]] * (batch - len(pairs))
-      stacked = {name: np.stack([p[name] for p in pairs]) for name in pairs[0]}
-      filled = np.arange(batch) < end - start
+      positions = start + shard_index * rows + np.arange(rows)
+      filled = positions < num_pairs
+      # Filling is made once, however much of it there is.
+      wanted, places = np.unique(
+        np.minimum(positions, num_pairs - 1), return_inverse=True
+      )
+      made = list(pool.map(source.__getitem__, wanted.tolist()))
+      stacked = {
+        name: np.stack([made[i][name] for i in places]) for name in made[0]
+      }
       yield {**stacked, '_mask': filled.astype(np.float32)}

@@ -154,9 +154,8 @@ def stream_codes(
     start_state: a state to continue from.
 
   Returns:
-    An iterator over batches of `global_batch // shard_count` frames. With one
-    shard they equal `MemoryPipeline.batch`; with more, together they are the
-    same set.
+    An iterator over batches of `global_batch // shard_count` frames: the
+    shards' parts of `MemoryPipeline.batch`, one after another.
 
   Raises:
     FileNotFoundError, ValueError: on a wrong data set, split or option, with

@@ -109,6 +109,28 @@ def check_state(state: Mapping[str, int], global_batch: int) -> dict[str, int]:
   return {STATE_KEY: int(value)}
 
 
+class _OwnRows:
+  """Position in a process's part of the order -> one example.
+
+  Grain's own shards would deal a batch out like cards. These are cut from it
+  in one piece, so that the global batch is the same, row by row, for every
+  number of processes.
+  """
+
+  def __init__(self, source: ExampleSource, options: StreamOptions):
+    self._source = source
+    self._rows = options.global_batch // options.shard_count
+    self._global_batch = options.global_batch
+    self._first = options.shard_index * self._rows
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, position: int) -> Batch:
+    step, row = divmod(int(position), self._rows)
+    return self._source[step * self._global_batch + self._first + row]
+
+
 class BatchStream:
   """Iterator over this process's part of every batch, without end.
 
@@ -117,12 +139,13 @@ class BatchStream:
   and processes. Use it in a `with` statement, or call `close`.
   """
 
-  def __init__(self, grain_iterator: Any, global_batch: int):
+  def __init__(self, grain_iterator: Any, options: StreamOptions):
     # In a list that the finalizer shares: grain's iterators must be gone, not
     # only closed, before the interpreter takes their modules away.
     self._holder = [grain_iterator]
     self._finalizer = weakref.finalize(self, _close_all, self._holder)
-    self._global_batch = global_batch
+    self._global_batch = options.global_batch
+    self._shard_count = options.shard_count
 
   @property
   def _iterator(self) -> Any:
@@ -138,7 +161,8 @@ class BatchStream:
 
   def get_state(self) -> dict[str, int]:
     """What `set_state` needs to continue after the batch given last."""
-    return {STATE_KEY: int(self._iterator.get_state()[STATE_KEY])}
+    own = int(self._iterator.get_state()[STATE_KEY])
+    return {STATE_KEY: own * self._shard_count}
 
   def set_state(self, state: Mapping[str, int]) -> None:
     """Continues where a stream was when `get_state` was called on it.
@@ -149,7 +173,8 @@ class BatchStream:
     Raises:
       ValueError: if it is no such state, or of another batch size.
     """
-    self._iterator.set_state(check_state(state, self._global_batch))
+    taken = check_state(state, self._global_batch)[STATE_KEY]
+    self._iterator.set_state({STATE_KEY: taken // self._shard_count})
 
   def close(self) -> None:
     """Stops threads and worker processes; the stream is over."""
@@ -183,8 +208,8 @@ def open_stream(source: ExampleSource, options: StreamOptions) -> BatchStream:
 
   Returns:
     Batches of `global_batch // shard_count` examples. The batch of step k
-    holds the positions `k * global_batch` to `(k + 1) * global_batch`; shards
-    divide it.
+    holds the positions `k * global_batch` to `(k + 1) * global_batch`; shard
+    i has the i-th part of them, in their order.
   """
   # Here, because grain imports jax, which not every user of the data needs.
   import grain
@@ -193,16 +218,16 @@ def open_stream(source: ExampleSource, options: StreamOptions) -> BatchStream:
   if options.num_workers:
     workers = grain.MultiprocessingOptions(num_workers=options.num_workers)
   elastic = grain.experimental.ElasticIterator(
-    grain.MapDataset.source(source),
-    options.global_batch,
-    grain.sharding.ShardOptions(options.shard_index, options.shard_count),
+    grain.MapDataset.source(_OwnRows(source, options)),
+    options.global_batch // options.shard_count,
+    grain.sharding.ShardOptions(0, 1),
     read_options=grain.ReadOptions(
       num_threads=options.num_threads,
       prefetch_buffer_size=max(2, 2 * options.num_threads),
     ),
     multiprocessing_options=workers,
   )
-  stream = BatchStream(iter(elastic), options.global_batch)
+  stream = BatchStream(iter(elastic), options)
   if options.start_state is not None:
     stream.set_state(options.start_state)
   return stream

@@ -67,7 +67,12 @@ class Checkpoint:
 
 
 class CheckpointManager:
-  """Writes a run's checkpoints: asynchronous, latest two and best one."""
+  """Writes a run's checkpoints: asynchronous, latest two and best one.
+
+  Orbax writes to a folder of another name and renames it when all is there,
+  so that a save that fails leaves the earlier checkpoints as they are. Of
+  several processes each writes what it alone holds.
+  """
 
   def __init__(
     self,
@@ -85,7 +90,7 @@ class CheckpointManager:
       keep_latest: number of newest checkpoints to keep.
       read_only: whether another run's checkpoints are only looked at.
     """
-    directory = epath.Path(workdir).resolve() / workdir_lib.CHECKPOINTS
+    directory = workdir_lib.absolute(workdir) / workdir_lib.CHECKPOINTS
     latest = preservation_policy.LatestN(keep_latest)
     best = preservation_policy.BestN(
       get_metric_fn=lambda metrics: metrics[best_metric], reverse=True, n=1
@@ -135,6 +140,9 @@ class CheckpointManager:
       data: JSON-able position of the input pipeline.
       config: the run's config.
       metrics: validation metrics, with the best metric, or None.
+
+    Raises:
+      CheckpointError: if this save, or the one before, failed.
     """
     if step in self._manager.all_steps():
       return
@@ -143,11 +151,12 @@ class CheckpointManager:
     items['config'] = ocp.args.JsonSave(json.loads(config_lib.to_json(config)))
     # A checkpoint without validation must never count as the best one.
     value = (metrics or {}).get(self._best_metric, float('inf'))
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(**items),
-      metrics={self._best_metric: float(value)},
-    )
+    with self._telling_of_failed_saves():
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(**items),
+        metrics={self._best_metric: float(value)},
+      )
 
   def restore(
     self, step: int, abstract_trees: Mapping[str, Any]
@@ -196,13 +205,46 @@ class CheckpointManager:
         stored = _stored_tree(checkpointer, directory / item)
       check_params(stored, tree, f'{directory / item}')
 
+  def check(self) -> None:
+    """Looks at the saves under way.
+
+    Raises:
+      CheckpointError: if one failed.
+    """
+    with self._telling_of_failed_saves():
+      self._manager.check_for_errors()
+
   def wait(self) -> None:
-    """Blocks until every started save is on disk."""
-    self._manager.wait_until_finished()
+    """Blocks until every started save is on disk.
+
+    Raises:
+      CheckpointError: if one failed.
+    """
+    with self._telling_of_failed_saves():
+      self._manager.wait_until_finished()
 
   def close(self) -> None:
-    """Waits for pending saves and releases the directory."""
-    self._manager.close()
+    """Waits for pending saves and releases the directory.
+
+    Raises:
+      CheckpointError: if one failed.
+    """
+    with self._telling_of_failed_saves():
+      self._manager.close()
+
+  @contextlib.contextmanager
+  def _telling_of_failed_saves(self) -> Iterator[None]:
+    try:
+      yield
+    except (OSError, ValueError, RuntimeError) as error:
+      there = finished_steps(self.directory.parent)
+      kept = f'those of steps {there} are kept' if there else 'there is none'
+      reason = ' '.join(str(error).split())
+      raise CheckpointError(
+        f'a checkpoint could not be written to {self.directory}: {reason}. Of '
+        f'the complete ones {kept}. Make room, or see to the rights; the same '
+        'command continues from the newest.'
+      ) from error
 
 
 def finished_steps(workdir: str | epath.Path) -> list[int]:
@@ -267,7 +309,7 @@ def load_checkpoint(
   Raises:
     CheckpointError: if it is absent or damaged.
   """
-  directory = find_checkpoint(path, step).resolve()
+  directory = workdir_lib.absolute(find_checkpoint(path, step))
   has_average = (directory / 'ema_params').is_dir()
   if averaged and not has_average:
     raise CheckpointError(

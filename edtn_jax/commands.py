@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def train(config: Any, workdir: str, num_devices: int = 0) -> int:
+def train(
+  config: Any, workdir: str, num_devices: int = 0, processes: str = ''
+) -> int:
   """Train a task, or continue a run.
 
   Args:
@@ -20,10 +22,17 @@ def train(config: Any, workdir: str, num_devices: int = 0) -> int:
       override any value: --config.loss.vertex_weight=10
     workdir: directory of the run; an existing run is continued
     num_devices: use so many devices; 0 uses all
+    processes: which of several processes this is, as HOST:PORT,COUNT,NUMBER
+      with the address of process 0; or auto to ask SLURM, a TPU slice, Open
+      MPI or Kubernetes; ,heartbeat=SECONDS may follow. Empty takes
+      EDTN_PROCESSES, and trains alone without it
   """
-  from edtn_jax.training import train_and_evaluate
+  from edtn_jax import distributed
 
-  train_and_evaluate(config, workdir, num_devices=num_devices or None)
+  with distributed.joined(processes):
+    from edtn_jax.training import train_and_evaluate
+
+    train_and_evaluate(config, workdir, num_devices=num_devices or None)
   return 0
 
 

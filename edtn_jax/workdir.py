@@ -72,7 +72,27 @@ def check_directory(workdir: str | epath.Path) -> None:
     if place.exists():
       if not place.is_dir():
         raise WorkdirError(f'{place} is a file; choose another --workdir')
+      if not remote.is_remote(place) and not os.access(place, os.W_OK):
+        raise WorkdirError(
+          _not_writable(place, 'no right to write, or a read-only file system')
+        )
       return
+
+
+def make(workdir: epath.Path) -> None:
+  """Makes a run's directory.
+
+  Raises:
+    WorkdirError: if that cannot be.
+  """
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise WorkdirError(_not_writable(workdir, str(error))) from error
+
+
+def _not_writable(place: epath.Path, reason: str) -> str:
+  return f'cannot write to {place}: {reason}. Choose another --workdir.'
 
 
 def absolute(path: str | epath.Path) -> epath.Path:

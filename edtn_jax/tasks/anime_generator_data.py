@@ -27,7 +27,10 @@ _THREADS_OF_VALIDATION = 4
 
 
 class ValidationPairs:
-  """The first pairs of a split, in padded batches; always the same."""
+  """The first pairs of a split, in padded batches; always the same.
+
+  Of several processes each gets its own rows of every batch.
+  """
 
   def __init__(self, config: ml_collections.ConfigDict):
     self._source = _source(config, training=False)
@@ -50,6 +53,8 @@ class ValidationPairs:
       self._num_pairs,
       self._batch_size,
       num_threads=_THREADS_OF_VALIDATION,
+      shard_index=jax.process_index(),
+      shard_count=jax.process_count(),
     )
 
   def _batches(self) -> list[Batch]:

@@ -151,4 +151,7 @@ class TrainData(abc.ABC):
 
   @abc.abstractmethod
   def validation(self) -> Iterator[Batch]:
-    """Global batches of the validation split, padded, with `_mask`."""
+    """This process's rows of the validation split's batches.
+
+    The batches are padded, with `_mask`; every process gets equally many.
+    """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ml_collections
 
+from edtn_jax import sharding
 from edtn_jax.config import Checker
 from edtn_jax.tasks.registry import task_module, task_names
 
@@ -11,12 +12,18 @@ OPTIMIZERS = ('adam', 'adamw', 'sgd', 'staged_adam')
 SCHEDULES = ('constant', 'cosine', 'drop')
 
 
-def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
+def validate(
+  config: ml_collections.ConfigDict,
+  *,
+  num_devices: int,
+  devices_per_process: int | None = None,
+) -> None:
   """Checks a training config.
 
   Args:
     config: see `configs/edtn.py`.
-    num_devices: devices that share a batch, over all processes.
+    num_devices: devices of the run, over all processes.
+    devices_per_process: if there are several.
 
   Raises:
     ConfigError: with every problem: key, value, rule, remedy.
@@ -25,15 +32,16 @@ def validate(config: ml_collections.ConfigDict, *, num_devices: int) -> None:
   check.one_of('task', task_names())
   if not check.problems:
     task_module(config).validate(check)
-  _validate_training(check, num_devices)
+  ways = sharding.validate(check, num_devices, devices_per_process)
+  _validate_training(check, ways)
   _validate_optimizer(check)
   check.done()
 
 
-def _validate_training(check: Checker, num_devices: int) -> None:
+def _validate_training(check: Checker, ways: int) -> None:
   check.at_least('train.batch_size', 1)
   check.at_least('train.eval_batch_size', 1)
-  _validate_batch(check, num_devices)
+  _validate_batch(check, ways)
   for key in ('num_steps', 'num_epochs', 'log_every', 'eval_every'):
     check.at_least(f'train.{key}', 0)
   check.at_least('train.checkpoint_every', 0)
@@ -56,7 +64,8 @@ def _validate_training(check: Checker, num_devices: int) -> None:
   check.at_least('seed', 0)
 
 
-def _validate_batch(check: Checker, num_devices: int) -> None:
+def _validate_batch(check: Checker, ways: int) -> None:
+  """A batch is split over so many devices; a device cuts it into parts."""
   batch = check.get('train.batch_size')
   # Not in configs of before it was there: one part.
   accumulation = check.config.get('train', {}).get('accumulation', 1)
@@ -68,13 +77,13 @@ def _validate_batch(check: Checker, num_devices: int) -> None:
       'Set --config.train.accumulation=1.',
     )
     return
-  parts = num_devices * accumulation
+  parts = ways * accumulation
   if batch and batch % parts:
     cut = f' times {accumulation} parts' if accumulation > 1 else ''
     check.add(
       'train.batch_size',
       batch,
-      f'must be divisible by the {num_devices} devices{cut}',
+      f'must be divisible by the {ways} devices{cut}',
       f'Set --config.train.batch_size={-(-batch // parts) * parts}.',
     )
 

@@ -17,17 +17,18 @@ from absl import logging
 from clu import parameter_overview
 from etils import epath
 
-from edtn_jax import checkpoints, devices
+from edtn_jax import checkpoints, devices, sharding
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
-from edtn_jax.tasks.base import Task, TrainData
+from edtn_jax.tasks.base import Batch, Params, Task, TrainData
 from edtn_jax.tasks.validate import validate
-from edtn_jax.training import cost
+from edtn_jax.training import agreement, cost
 from edtn_jax.training.optimizer import build_optimizer
 from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress
-from edtn_jax.training.step import TrainState, init_state, make_train_step
+from edtn_jax.training.start import StateSource, state_trees
+from edtn_jax.training.step import TrainState, make_train_step
 from edtn_jax.training.writer import MetricWriter
 
 # Steps whose scalars may still be on the device: reading a step's scalars
@@ -72,6 +73,9 @@ def train_and_evaluate(
   the one of `config.resume_from` (state and data position); parameters of
   `config.init_from`; a fresh start.
 
+  Under `jax.distributed` every process calls it alike, with a `workdir` that
+  all of them share; process 0 alone writes, but for checkpoints.
+
   Args:
     config: see `configs/edtn.py`.
     workdir: directory of the run; made if absent.
@@ -87,7 +91,13 @@ def train_and_evaluate(
   """
   workdir_lib.check_directory(workdir)
   _check_devices(num_devices)
-  validate(config, num_devices=num_devices or jax.device_count())
+  several = jax.process_count() > 1
+  validate(
+    config,
+    num_devices=num_devices or jax.device_count(),
+    devices_per_process=jax.local_device_count() if several else None,
+  )
+  agreement.check_same_config(config)
   workdir = epath.Path(workdir)
   if (workdir / workdir_lib.CONFIG).exists():
     changed = workdir_lib.check_same_run(
@@ -98,7 +108,7 @@ def train_and_evaluate(
   devices.use_compile_cache(config.compile_cache_dir)
   # From here on, so that a signal during the start or the last save is heeded.
   with PreemptionWatch() as watch, contextlib.ExitStack() as stack:
-    run = _Run(config, workdir, devices.data_mesh(num_devices), stack)
+    run = _Run(config, workdir, _mesh(config, num_devices), stack)
     try:
       return run.train(watch)
     finally:
@@ -107,17 +117,26 @@ def train_and_evaluate(
 
 def _check_devices(num_devices: int | None) -> None:
   there = jax.device_count()
-  if num_devices is not None and not 1 <= num_devices <= there:
+  least = 1 if jax.process_count() == 1 else there
+  if num_devices is not None and not least <= num_devices <= there:
+    allowed = f'{least} to {there}, the devices here'
+    if least > 1:
+      allowed = f'{there}: with several processes all devices take part'
     raise ConfigError(
       [
         Problem(
           'num_devices',
           num_devices,
-          f'must be 1 to {there}, the devices here',
+          f'must be {allowed}',
           'Leave it out to use all.',
         )
       ]
     )
+
+
+def _mesh(config: ml_collections.ConfigDict, num_devices: int | None):
+  shape = sharding.mesh_shape(config, num_devices or jax.device_count())
+  return devices.data_mesh(num_devices, model=shape['model'])
 
 
 class _Run:
@@ -127,7 +146,15 @@ class _Run:
     self.config, self.workdir, self.mesh = config, workdir, mesh
     self.stack = stack
     self.task: Task = build_task(config)
-    self.data: TrainData = build_data(config, self.task, mesh)
+    self.batch_axes = sharding.batch_axes(sharding.rules_of(config))
+    # Before the data are read or drawn, which may take long. What a state
+    # looks like does not depend on the length of the run.
+    source = StateSource(
+      config, self.task, build_optimizer(config.optimizer, 1), mesh
+    )
+    self.data: TrainData = build_data(self._data_config(), self.task, mesh)
+    # A process without its data ends the run before anything is written.
+    agreement.meet('data')
     self.batch_size = config.train.batch_size
     self.num_steps = config.train.num_steps or math.ceil(
       config.train.num_epochs * self.data.examples_per_pass / self.batch_size
@@ -136,24 +163,9 @@ class _Run:
       1, round(self.data.examples_per_pass / self.batch_size)
     )
     self.constants = devices.replicate(self.task.constants, mesh)
+    self.active = jax.process_index() == 0
+    self.state = self._open(source)
     optimizer = build_optimizer(config.optimizer, self.num_steps)
-    ema = config.train.ema_decay > 0
-    self._init = jax.jit(
-      lambda: init_state(self.task, optimizer, config.seed, ema),
-      out_shardings=devices.replicated(mesh),
-    )
-    # Before the directory is made: a checkpoint that does not fit must not
-    # leave an empty run behind.
-    own = checkpoints.finished_steps(workdir)
-    given = None if own else self._given_state()
-    workdir.mkdir(parents=True, exist_ok=True)
-    active = jax.process_index() == 0
-    if active:
-      stack.enter_context(workdir_lib.claim(workdir))
-    self.manager = checkpoints.CheckpointManager(
-      workdir, best_metric=self.task.best_metric
-    )
-    self.state = given or self._restore(self.manager, own[-1])
     self._make_step = lambda task: make_train_step(
       task,
       self.data,
@@ -161,6 +173,8 @@ class _Run:
       mesh,
       config.train.ema_decay,
       config.train.get('accumulation', 1),
+      state_shardings=source.shardings,
+      batch_axes=self.batch_axes,
     )
     self._steps: dict[int, cost.MeasuredStep] = {}  # by stage
     start = int(self.state.step)
@@ -175,12 +189,12 @@ class _Run:
           )
         ]
       )
-    if active:
+    if self.active:
       workdir_lib.write_config(workdir, config)
       workdir_lib.append_provenance(
         workdir, start_step=start, **self.task.notes()
       )
-    self.writer = MetricWriter(workdir, active=active, start_step=start)
+    self.writer = MetricWriter(workdir, active=self.active, start_step=start)
     peak = cost.peak_flops(mesh.devices.flat[0].device_kind)
     self.progress = Progress(
       num_steps=self.num_steps,
@@ -188,6 +202,31 @@ class _Run:
       peak_flops=peak * mesh.size if peak else None,
     )
     self.metrics: dict[str, float] = {}
+
+  def _open(self, source: StateSource) -> TrainState:
+    """The state to begin with, and the directory, which is this run's now."""
+    newest = agreement.number_of_first(
+      max(checkpoints.finished_steps(self.workdir), default=-1)
+    )
+    # Before the directory is made: a checkpoint that does not fit must not
+    # leave an empty run behind.
+    given = source.given(self.data) if newest < 0 else None
+    if self.active:
+      workdir_lib.make(self.workdir)
+      self.stack.enter_context(workdir_lib.claim(self.workdir))
+    agreement.check_shared_directory(self.workdir)
+    self.manager = checkpoints.CheckpointManager(
+      self.workdir, best_metric=self.task.best_metric
+    )
+    return given or source.restored(self.manager, newest, self.data)
+
+  def _data_config(self) -> ml_collections.ConfigDict:
+    """The config with validation batches that every device gets a part of."""
+    config = self.config.copy_and_resolve_references()
+    ways = math.prod(self.mesh.shape[axis] for axis in self.batch_axes)
+    rows = config.train.eval_batch_size
+    config.train.eval_batch_size = -(-rows // ways) * ways
+    return config
 
   def close(self) -> None:
     """Waits for pending saves and closes the files."""
@@ -216,7 +255,7 @@ class _Run:
     while step < self.num_steps and not preempted:
       self._profile(step)
       began = time.perf_counter()
-      batch = devices.shard_batch(next(batches), self.mesh)
+      batch = self._spread(next(batches))
       self.progress.waited(time.perf_counter() - began)
       inputs = (self.constants, self.data.resident, batch, np.int32(step))
       step_fn = self._step_fn(self.task.stage(step), inputs)
@@ -264,7 +303,7 @@ class _Run:
       # Killed between the last checkpoint and its result. All processes come
       # here: one alone would wait for the others in a sharded computation.
       self._evaluate(step, pictures=False)
-    if jax.process_index() != 0:
+    if not self.active:
       return
     result = {'step': step, 'metrics': self.metrics, **self.task.notes()}
     workdir_lib.write_text(
@@ -281,6 +320,7 @@ class _Run:
   def _at_boundary(self, step: int, preempted: bool) -> None:
     """Logs, evaluates and saves, whichever is due after `step`."""
     train, last = self.config.train, step == self.num_steps
+    self.manager.check()
     if last or preempted or (train.log_every and step % train.log_every == 0):
       values, line = self.progress.flush(step)
       self.writer.scalars(step, values, prefix='train')
@@ -310,10 +350,17 @@ class _Run:
       )
     self.progress.add(values, self._steps[self.task.stage(step - 1)].flops)
 
+  def _spread(self, batch: Batch) -> Batch:
+    return devices.shard_batch(batch, self.mesh, self.batch_axes)
+
   def _evaluate(self, step: int, *, pictures: bool) -> None:
+    """Every device takes its part of each batch; all get the whole result."""
     state = self.state
     params = state.ema_params if state.ema_params is not None else state.params
-    metrics = self.task.evaluate(params, self.constants, self.data.validation())
+    params = devices.gathered(params, self.mesh)
+    metrics = self.task.evaluate(
+      params, self.constants, map(self._spread, self.data.validation())
+    )
     self.metrics = dict(metrics)
     self.writer.scalars(step, self.metrics, prefix='validation')
     logging.info(
@@ -321,67 +368,27 @@ class _Run:
       step,
       ', '.join(f'{k} {v:.4g}' for k, v in metrics.items() if '/' not in k),
     )
-    if pictures and self.config.train.pictures and jax.process_index() == 0:
-      batch = next(self.data.validation())
-      self.writer.pictures(
-        step, self.task.pictures(params, self.constants, batch)
-      )
+    if pictures and self.config.train.pictures and self.active:
+      self._draw(step, params)
+
+  def _draw(self, step: int, params: Params) -> None:
+    """Samples, in one process: nothing that it computes may be shared."""
+    constants = self.constants
+    if jax.process_count() > 1:
+      params, constants = jax.device_get((params, self.task.constants))
+    batch = next(self.data.validation())
+    self.writer.pictures(step, self.task.pictures(params, constants, batch))
 
   def _save(self, step: int, metrics: dict[str, float] | None = None) -> None:
     self.manager.save(
       step,
-      {**_trees(self.state), 'constants': self.task.portable_constants()},
+      {
+        **state_trees(self.state),
+        'constants': self.task.portable_constants(),
+      },
       data=self.data.position(step),
       config=self.config,
       metrics=metrics,
-    )
-
-  def _given_state(self) -> TrainState:
-    """That of resume_from, then of init_from, then a fresh one."""
-    if self.config.resume_from:
-      found = checkpoints.find_checkpoint(self.config.resume_from)
-      other = checkpoints.CheckpointManager(
-        found.parent.parent,
-        best_metric=self.task.best_metric,
-        read_only=True,
-      )
-      state = self._restore(other, int(found.name))
-      other.close()
-      return state
-    state = self._init()
-    if self.config.init_from:
-      found = checkpoints.load_checkpoint(self.config.init_from)
-      checkpoints.check_params(found.params, state.params, found.path)
-      params = devices.replicate(found.params, self.mesh)
-      ema = (
-        None
-        if state.ema_params is None
-        else jax.tree.map(lambda x: x.copy(), params)
-      )
-      state = dataclasses.replace(state, params=params, ema_params=ema)
-      logging.info('Parameters from %s', found.path)
-    return state
-
-  def _restore(self, manager, step: int) -> TrainState:
-    abstract = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, x.dtype, sharding=devices.replicated(self.mesh)
-      ),
-      jax.eval_shape(self._init),
-    )
-    trees, position = manager.restore(step, _trees(abstract))
-    if position != self.data.position(step):
-      raise checkpoints.CheckpointError(
-        f'checkpoint {step} stands at data position {position}, this config '
-        f'at {self.data.position(step)}: train.batch_size differs'
-      )
-    logging.info('Restored step %d from %s', step, manager.directory)
-    return TrainState(
-      step=trees['trainer']['step'],
-      params=trees['params'],
-      opt_state=trees['trainer']['opt_state'],
-      ema_params=trees.get('ema_params'),
-      rng=trees['trainer']['rng'],
     )
 
   def _profile(self, step: int) -> None:
@@ -399,16 +406,3 @@ class _Run:
       jax.block_until_ready(self.state)
       jax.profiler.stop_trace()
       self._profiling = False
-
-
-def _trees(state: TrainState) -> dict[str, Any]:
-  """A state as checkpoint items."""
-  return {
-    'params': state.params,
-    'ema_params': state.ema_params,
-    'trainer': {
-      'step': state.step,
-      'opt_state': state.opt_state,
-      'rng': state.rng,
-    },
-  }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from edtn_jax import devices
+from edtn_jax import devices, sharding
 from edtn_jax.tasks.base import Task, TrainData
 
 
@@ -65,6 +65,9 @@ def make_train_step(
   mesh: Mesh,
   ema_decay: float,
   accumulation: int = 1,
+  *,
+  state_shardings: TrainState | None = None,
+  batch_axes: Sequence[str] = (devices.DATA_AXIS,),
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
   """Builds the jitted, data-parallel, state-donating step.
 
@@ -76,14 +79,26 @@ def make_train_step(
     task: what is trained.
     data: its input; `gather` runs inside the step.
     optimizer: applied to every group on its own.
-    mesh: devices; the batch is split over its `data` axis.
+    mesh: devices.
     ema_decay: decay of the moving average, 0 for none.
     accumulation: number of parts that a batch is cut into; gradients are
       averaged over them, so that only one part needs memory at a time.
+    state_shardings: where the state lies; None is whole on every device.
+    batch_axes: of the mesh, that the rows of a batch are split over.
 
   Returns:
     step(state, constants, resident, batch, expected_step) -> (state, scalars)
   """
+  whole = devices.replicated(mesh)
+  rows = devices.batch_sharded(mesh, batch_axes)
+  spread = state_shardings is not None and sharding.is_sharded(state_shardings)
+
+  def whole_params(params):
+    """Parameters as computations use them: not split over `data`."""
+    if not spread:
+      return params
+    shardings = sharding.gathered(state_shardings.params)
+    return jax.lax.with_sharding_constraint(params, shardings)
 
   def step_fn(state, constants, resident, batch, expected_step):
     batch = task.encode(constants, data.gather(resident, batch))
@@ -94,7 +109,7 @@ def make_train_step(
       def loss_of(group_params, batch, rng, group=group, params=params):
         return task.losses(
           group,
-          {**params, group: group_params},
+          whole_params({**params, group: group_params}),
           constants,
           batch,
           rng,
@@ -102,8 +117,12 @@ def make_train_step(
         )
 
       grads, group_scalars, loss = _accumulated(
-        loss_of, params[group], batch, rng, accumulation, mesh
+        loss_of, params[group], batch, rng, accumulation, rows
       )
+      if spread:  # Every device updates its part.
+        grads = jax.lax.with_sharding_constraint(
+          grads, state_shardings.params[group]
+        )
       updates, opt_state[group] = optimizer.update(
         grads, state.opt_state[group], params[group]
       )
@@ -131,20 +150,20 @@ def make_train_step(
     )
     return kept, {**scalars, 'accepted': accepted}
 
-  whole, rows = devices.replicated(mesh), devices.batch_sharded(mesh)
+  state_at = state_shardings if spread else whole
   return jax.jit(
     step_fn,
-    in_shardings=(whole, whole, whole, rows, None),
-    out_shardings=(whole, whole),
+    in_shardings=(state_at, whole, whole, rows, None),
+    out_shardings=(state_at, whole),
     donate_argnums=0,
   )
 
 
-def _accumulated(loss_of, params, batch, rng, parts, mesh):
+def _accumulated(loss_of, params, batch, rng, parts, rows):
   """Gradient, scalars and loss, as means over the parts of a batch."""
   if parts == 1:
     return _value_and_grad(loss_of, params, batch, rng)
-  pieces = jax.tree.map(lambda x: _cut(x, parts, mesh), batch)
+  pieces = jax.tree.map(lambda x: _cut(x, parts, rows), batch)
 
   def add(total, piece):
     number, part = piece
@@ -163,11 +182,13 @@ def _accumulated(loss_of, params, batch, rng, parts, mesh):
   return jax.tree.map(lambda x: x / parts, total)
 
 
-def _cut(x, parts, mesh):
+def _cut(x, parts, rows):
   """[B, ...] to [parts, B / parts, ...]; every device cuts its own rows."""
   pieces = x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1)
-  sharding = NamedSharding(mesh, PartitionSpec(None, devices.DATA_AXIS))
-  return jax.lax.with_sharding_constraint(pieces, sharding)
+  spec = PartitionSpec(None, *rows.spec)
+  return jax.lax.with_sharding_constraint(
+    pieces, NamedSharding(rows.mesh, spec)
+  )
 
 
 def _value_and_grad(loss_of, params, batch, rng):
