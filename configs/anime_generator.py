@@ -77,7 +77,11 @@ def _base() -> ml_collections.ConfigDict:
   loss.part_weight = 0.0
   loss.warped_weight = 2.5
   loss.image_weight = 4.0
-  loss.painted_weight = 0.0  # of networks that blend (model.sizes.blend)
+  # Of networks that blend (model.sizes.blend) only.
+  loss.painted_weight = 0.0
+  loss.share_weight = 0.0
+  # Whether stage 2 leaves motion and warp as stage 1 learnt them.
+  loss.freeze_warp = False
   # Stage 1, until this step, trains the warp alone.
   loss.edit_from_step = 100 * STEPS_PER_EPOCH
   # Not in the paper: supervision by the true flow of drawn characters, in
@@ -164,8 +168,10 @@ def _make_lite(config: ml_collections.ConfigDict) -> None:
   config.loss.part_weight = 8.0
   config.loss.exchange = False
   config.loss.painted_weight = 2.0
+  config.loss.share_weight = 1.0
+  config.loss.freeze_warp = True
   config.loss.flow_weight = 5.0
-  config.loss.flow_weight_editing = 2.0
+  config.loss.flow_weight_editing = 0.0
   config.loss.edit_from_step = 8000
   config.optimizer.learning_rate = 1e-3
   config.optimizer.b1 = 0.9
@@ -192,6 +198,8 @@ def _make_tiny(config: ml_collections.ConfigDict) -> None:
   config.data.source_rotated_fraction = 0.5
   config.loss.exchange = True
   config.loss.painted_weight = 0.0
+  config.loss.share_weight = 0.0
+  config.loss.freeze_warp = False
   config.loss.flow_weight = 0.3
   config.loss.flow_weight_editing = 0.05
   config.loss.edit_from_step = 4

@@ -139,24 +139,50 @@ def test_stages_are_a_function_of_the_step(task, params, batch):
   )
 
 
-def test_what_is_painted_counts_by_itself(batch):
-  config = tiny(**{'data.color_jitter': 0.0, 'loss.painted_weight': 3.0})
-  config.model.sizes.blend = True
+def test_blending_networks_train_mask_and_paint(batch):
+  overrides = {
+    'data.color_jitter': 0.0,
+    'loss.painted_weight': 3.0,
+    'loss.share_weight': 5.0,
+    'loss.freeze_warp': True,
+    'model.sizes': {'blend': True},
+  }
+  config = tiny(**overrides)
   task = build_task(config)
   params = task.init(jax.random.key(0))
-  with_painted, terms = loss_of(task, params, batch, 4)
-  weights = dataclasses.replace(task.weights, painted=0.0)
-  without, fewer = loss_of(
-    dataclasses.replace(task, weights=weights), params, batch, 4
+
+  @jax.jit(static_argnums=0)
+  def gradient(task):
+    return jax.value_and_grad(
+      lambda p: loss_of(task, p, batch, 4), has_aux=True
+    )(params)
+
+  (loss, terms), found = gradient(task)
+  found = found['model']
+  assert float(loss) == pytest.approx(
+    float(
+      2.5 * terms['warped']
+      + 4 * terms['image']
+      + 3 * terms['painted']
+      + 5 * terms['share']
+      + 0.1 * terms['flow']
+    ),
+    rel=1e-5,
   )
-  assert 'painted' not in fewer
-  difference = float(with_painted - without)
-  assert difference == pytest.approx(3 * float(terms['painted']), rel=1e-4)
+  for name in ('mapping', 'warping'):
+    assert max(np.abs(x).max() for x in leaves(found[name])) == 0
+  assert max(np.abs(x).max() for x in leaves(found['editing'])) > 0
   early, first = loss_of(task, params, batch, 0)
-  assert 'painted' not in first
+  assert not {'painted', 'share'} & first.keys()
   assert np.isfinite(early)
-  config.model.sizes.blend = False
-  assert 'networks that blend' in problems(config)['loss.painted_weight']
+
+
+def test_only_blending_networks_have_a_mask():
+  found = problems(
+    tiny(**{'loss.painted_weight': 1.0, 'loss.share_weight': 1.0})
+  )
+  for key in ('loss.painted_weight', 'loss.share_weight'):
+    assert 'networks that blend' in found[key]
 
 
 def test_the_true_flow_has_little_error(task, batch):

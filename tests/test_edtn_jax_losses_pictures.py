@@ -143,6 +143,46 @@ def test_gradient_at_equality_is_finite(name):
   assert np.isfinite(jax.grad(loss)(one)).all()
 
 
+def test_change_by_hand():
+  before = np.zeros((1, 1, 3, 3), np.float32)
+  after = before.copy()
+  after[0, 0, 1] = 0.025
+  after[0, 0, 2] = (0.9, 0, 0)
+  np.testing.assert_allclose(
+    pictures.change(before, after), [[[0, 0.5, 1]]], atol=1e-6
+  )
+
+
+def test_what_is_painted_counts_where_something_changes():
+  target = np.full((1, 1, 2, 3), 0.5, np.float32)
+  changed = np.array([[[0.98, 0.0]]], np.float32)
+  painted = target.copy()
+  painted[0, 0, 0] += 0.1
+  # Weights are 1 and 0.02.
+  found = pictures.painted_distance(painted, target, changed)
+  np.testing.assert_allclose(found, [0.1 / 1.02], rtol=1e-5)
+  # A sample that does not change is compared everywhere alike.
+  found = pictures.painted_distance(painted, target, 0 * changed)
+  np.testing.assert_allclose(found, [0.05], rtol=1e-5)
+
+
+def test_share_by_hand():
+  share = np.array([0.5, 0.25], np.float32).reshape(1, 1, 2, 1)
+  changed = np.array([[[1.0, 0.0]]], np.float32)
+  one, other = -np.log(0.5), -np.log(0.75)
+  np.testing.assert_allclose(
+    pictures.share_distance(share, changed), [(one + other) / 2], rtol=1e-5
+  )
+  weight = np.array([[[3.0, 1.0]]], np.float32)
+  np.testing.assert_allclose(
+    pictures.share_distance(share, changed, weight),
+    [(3 * one + other) / 4],
+    rtol=1e-5,
+  )
+  sure = np.array([0.0, 1.0], np.float32).reshape(1, 1, 2, 1)
+  assert np.isfinite(pictures.share_distance(sure, changed)).all()
+
+
 def test_box_by_hand():
   box = jnp.asarray([[0.25, 0.0, 0.75, 0.5], [0.0, 0.0, 0.0, 0.0]])
   wanted = np.zeros((2, 4, 4))

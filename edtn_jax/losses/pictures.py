@@ -20,6 +20,11 @@ SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 _SSIM_C1 = 0.01**2
 _SSIM_C2 = 0.03**2
+# A difference of 13 grey levels of 255 is a change without any doubt.
+CHANGE_SCALE = 0.05
+# An unchanged pixel counts so much among what is to be painted, that a sample
+# without a change has a distance too.
+_UNCHANGED_WEIGHT = 0.02
 
 
 def weighted_mean(
@@ -204,6 +209,48 @@ def flow_distance(
   square = jnp.square(flow - true_flow).sum(-1)
   # The root's gradient is infinite at zero, where background starts.
   return weighted_mean(jnp.sqrt(square + 1e-6) - 1e-3, weight)
+
+
+def change(before: jax.Array, after: jax.Array) -> jax.Array:
+  """How surely a pixel differs between two pictures, [B, H, W] in [0, 1]."""
+  difference = jnp.abs(after - before).mean(-1)
+  return jnp.clip(difference / CHANGE_SCALE, 0, 1)
+
+
+def painted_distance(
+  painted: jax.Array, target: jax.Array, changed: jax.Array
+) -> jax.Array:
+  """L1 distance where something has to be painted at all.
+
+  Args:
+    painted: [B, H, W, C] float, before it is blended.
+    target: [B, H, W, C] float.
+    changed: [B, H, W] float in [0, 1], where the target differs from what is
+      there already.
+
+  Returns:
+    [B] float.
+  """
+  return l1(painted, target, changed + _UNCHANGED_WEIGHT)
+
+
+def share_distance(
+  share: jax.Array, changed: jax.Array, weight: jax.Array | None = None
+) -> jax.Array:
+  """Cross entropy of a blend's mask against where something changes.
+
+  Args:
+    share: [B, H, W, 1] float in (0, 1), of the painted picture in the result.
+    changed: [B, H, W] float in [0, 1].
+    weight: [B, H, W] float or None.
+
+  Returns:
+    [B] float in nats.
+  """
+  # Sigmoids reach 0 and 1 in float32.
+  share = jnp.clip(share[..., 0], 1e-6, 1 - 1e-6)
+  entropy = changed * jnp.log(share) + (1 - changed) * jnp.log1p(-share)
+  return -weighted_mean(entropy, weight)
 
 
 def box_mask(boxes: jax.Array, height: int, width: int) -> jax.Array:

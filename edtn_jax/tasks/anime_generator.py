@@ -34,6 +34,9 @@ from generator.pirenderer.face_generator import FaceGenerator
 INITS = ('paper', 'fan_in')
 # `losses.pictures.multi_scale_l1` halves pictures three times.
 _SCALES_MULTIPLE = 8
+# Weights, and terms, of networks that blend.
+_BLEND_TERMS = ('painted', 'share')
+_WARP_NETWORKS = ('mapping', 'warping')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,19 +46,24 @@ class StageWeights:
   Attributes:
     warped: of the warped picture.
     image: of the edited picture, from `edit_from_step` on.
-    painted: of what a blending network paints, likewise; not in the paper.
-      By the blend alone it would learn nothing where it is not shown yet.
+    painted: of what a blending network paints where the warped picture is
+      not the target, likewise; not in the paper. By the blend alone it would
+      learn nothing where it is not shown yet.
+    share: of the blend's mask against those places, likewise.
     flow: of the true flow before that step; not in the paper.
     flow_editing: and from it on.
     edit_from_step: first step of the second stage.
+    freeze_warp: whether the second stage trains the editing network alone.
   """
 
   warped: float = 2.5
   image: float = 4.0
   painted: float = 0.0
+  share: float = 0.0
   flow: float = 0.0
   flow_editing: float = 0.0
   edit_from_step: int = 0
+  freeze_warp: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +134,9 @@ class AnimeGeneratorTask(Task):
     loss = weights.warped * terms['warped']
     if stage:
       loss += weights.image * terms['image']
-      if weights.painted:
-        loss += weights.painted * terms['painted']
+      for name in _BLEND_TERMS:
+        if getattr(weights, name):
+          loss += getattr(weights, name) * terms[name]
     flow_weight = weights.flow_editing if stage else weights.flow
     if flow_weight:
       # Of an exchanged pair the flow is not known.
@@ -150,20 +159,34 @@ class AnimeGeneratorTask(Task):
     target = self.objective.prepare(
       constants, batch['driving_image'], batch['part_boxes']
     )
+    if edit and self.weights.freeze_warp:
+      params = {'model': with_frozen_warp(params['model'])}
     out = self._generate(params, batch, edit=edit)
     warped = out['warped_image']
     terms = {'warped': self.objective.warped(constants, warped, target)}
     if edit:
       terms['image'] = self.objective.image(constants, out['image'], target)
-      if self.weights.painted:
-        terms['painted'] = self.objective.image(
-          constants, out['painted_image'], target
-        )
+      if self.weights.painted or self.weights.share:
+        terms |= self._blend_terms(out, batch)
     if 'flow' in batch:
       terms['flow'] = distances.flow_distance(
         out['flow'], batch['flow'], batch['flow_mask']
       )
     return terms
+
+  def _blend_terms(self, out, batch):
+    """Terms of what is painted, and of the mask that it is blended by."""
+    target = batch['driving_image']
+    changed = distances.change(
+      jax.lax.stop_gradient(out['warped_image']), target
+    )
+    weight = self.objective.pixel_weight(batch['part_boxes'], target.shape)
+    return {
+      'painted': distances.painted_distance(
+        out['painted_image'], target, changed
+      ),
+      'share': distances.share_distance(out['share'], changed, weight),
+    }
 
   def predict(self, params, constants, batch):
     """Source pictures in the driving poses.
@@ -308,6 +331,14 @@ def scale_by_inputs(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(scale, params)
 
 
+def with_frozen_warp(params: Params) -> Params:
+  """The generator's parameters, those before editing without a gradient."""
+  return {
+    name: jax.lax.stop_gradient(value) if name in _WARP_NETWORKS else value
+    for name, value in params.items()
+  }
+
+
 def summary(values: dict[str, float]) -> dict[str, float]:
   """Adds `l1_parts` and `gain_<part>` to computed metrics."""
   parts = [k for k in ('l1_eyes', 'l1_mouth', 'l1_rest') if k in values]
@@ -371,9 +402,11 @@ def build(
       warped=loss.warped_weight,
       image=loss.image_weight,
       painted=loss.painted_weight,
+      share=loss.share_weight,
       flow=loss.flow_weight,
       flow_editing=loss.flow_weight_editing,
       edit_from_step=loss.edit_from_step,
+      freeze_warp=loss.freeze_warp,
     ),
     jitter=config.data.color_jitter,
     init_kind=config.model.init,
@@ -406,6 +439,7 @@ def validate(check: Checker) -> None:
     'warped_weight',
     'image_weight',
     'painted_weight',
+    'share_weight',
     'flow_weight',
     'flow_weight_editing',
     'edit_from_step',
@@ -435,13 +469,14 @@ def _validate_sizes(check: Checker) -> None:
       'See PIRendererConfig in generator/pirenderer/config.py.',
     )
     return
-  if check.get('loss.painted_weight') and not network.blend:
-    check.add(
-      'loss.painted_weight',
-      check.get('loss.painted_weight'),
-      'is of networks that blend what they paint with the warped picture',
-      'Set --config.loss.painted_weight=0, or model.sizes.blend=True.',
-    )
+  for key in (f'loss.{term}_weight' for term in _BLEND_TERMS):
+    if check.get(key) and not network.blend:
+      check.add(
+        key,
+        check.get(key),
+        'is of networks that blend what they paint with the warped picture',
+        f'Set --config.{key}=0, or model.sizes.blend=True.',
+      )
   size, multiple = check.get('data.size'), network.size_multiple
   reason = 'for this network'
   compares_scales = check.get('loss.objective') == 'structural' and check.get(

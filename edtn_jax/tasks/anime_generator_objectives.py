@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import jax
@@ -36,6 +37,11 @@ class Objective(Protocol):
     self, constants: Any, target: jax.Array, part_boxes: jax.Array
   ) -> Any:
     """What the target contributes: [B, H, W, 3] in [0, 1], [B, 2, 4]."""
+
+  def pixel_weight(
+    self, part_boxes: jax.Array, shape: Sequence[int]
+  ) -> jax.Array | None:
+    """[B, H, W], how much each pixel of targets [B, H, W, 3] counts."""
 
   def warped(self, constants: Any, picture: jax.Array, target: Any):
     """[B] distance of a warped picture to a prepared target."""
@@ -82,6 +88,10 @@ class VggObjective:
       compat=self.compat,
       dtype=self.dtype,
     )
+
+  def pixel_weight(self, part_boxes, shape):
+    """None: all alike."""
+    del part_boxes, shape
 
   def warped(self, constants, picture, target):
     """Perceptual loss."""
@@ -137,10 +147,14 @@ class StructuralObjective:
   def prepare(self, constants, target, part_boxes):
     """The target and the weight of its pixels, or None."""
     del constants
+    return target, self.pixel_weight(part_boxes, target.shape)
+
+  def pixel_weight(self, part_boxes, shape):
+    """1, and more in eyes and mouth; or None."""
     if not self.part_weight:
-      return target, None
-    masks = pictures.part_masks(part_boxes, *target.shape[1:3])
-    return target, 1 + self.part_weight * (1 - masks['rest'])
+      return None
+    masks = pictures.part_masks(part_boxes, *shape[1:3])
+    return 1 + self.part_weight * (1 - masks['rest'])
 
   def warped(self, constants, picture, target):
     """The weighted sum of the three terms."""

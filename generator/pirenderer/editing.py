@@ -142,7 +142,8 @@ class EditingDecoder(nn.Module):
 
     Returns:
       `image` [B, H, W, C] in (-1, 1), and if it is blended also
-      `painted_image` likewise, before the blend.
+      `painted_image` likewise, before the blend, and its `share`
+      [B, H, W, 1] in (0, 1) of the result.
     """
     config = self.config
     conv, residual = (
@@ -170,7 +171,7 @@ class EditingDecoder(nn.Module):
     painted = jnp.tanh(x[..., :-1])
     share = nn.sigmoid(x[..., -1:] + BLEND_START)
     image = share * painted + (1 - share) * warped_image
-    return {'image': image, 'painted_image': painted}
+    return {'image': image, 'painted_image': painted, 'share': share}
 
 
 class EditingNetwork(nn.Module):
