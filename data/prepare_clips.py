@@ -52,11 +52,13 @@ class MadeClip:
     clip: the codes, or None if the clip is left out.
     skipped: frames left out, as (name, reason).
     reason: why the clip is left out.
+    is_final: whether trying again would give the same; else a later run does.
   """
 
   clip: codes.CodeClip | None
   skipped: tuple[tuple[str, str], ...] = ()
   reason: str = ''
+  is_final: bool = True
 
 
 class ClipMaker(abc.ABC):
@@ -220,13 +222,14 @@ def _make_cached(
   made = maker.make(source)
   num_frames = made.clip.num_frames if made.clip else 0
   header = [signature, num_frames, made.skipped, made.reason]
-  files.write_npz(
-    cache,
-    {
-      'header': np.array(json.dumps(header)),
-      **(codes.clip_to_arrays(made.clip) if made.clip else {}),
-    },
-  )
+  if made.is_final:
+    files.write_npz(
+      cache,
+      {
+        'header': np.array(json.dumps(header)),
+        **(codes.clip_to_arrays(made.clip) if made.clip else {}),
+      },
+    )
   return _CachedClip(source, cache, num_frames, made.skipped, made.reason)
 
 

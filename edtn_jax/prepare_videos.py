@@ -10,6 +10,7 @@ so gaps can be seen, and the manifest lists what is missing.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import itertools
 import os
@@ -21,7 +22,7 @@ import numpy as np
 from absl import logging
 
 from data import codes, prepare_clips, video_tree
-from data.facemesh.tracking import FaceFrame, FaceTracker
+from data.facemesh.tracking import FaceTracker
 from data.video import VideoError, VideoReader, open_video
 from data.video.pyav import require_av
 from edtn_jax.encoders.ahead import read_ahead
@@ -41,6 +42,10 @@ _LOG_SECONDS = 5.0
 # several do not fit on an accelerator. PJRT takes NPROC for the cores.
 _ENVIRONMENT = {'JAX_PLATFORMS': 'cpu', 'NPROC': '1'}
 _NO_FACE = 'no face'
+# What would befall every other video as well.
+_FAULTS_OF_ALL = frozenset(
+  {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
 
 
 def prepare_videos(
@@ -141,15 +146,30 @@ class VideoClips(prepare_clips.ClipMaker):
     yield from file_stamps(source.path)
 
   def make(self, source: video_tree.VideoSource) -> prepare_clips.MadeClip:
-    """Encodes a video; one that cannot be used becomes a reason."""
+    """Encodes a video; one that cannot be used becomes a reason.
+
+    Raises:
+      OSError: if it is not the video's fault, such as a full disk.
+    """
     encoder, tracker = _tools(self.encoder)
     try:
       with open_video(source.path) as reader:
         return encode_clip(reader, source, encoder, tracker)
     except (VideoError, CalibrationError, OSError) as error:
+      fault = _system_fault(error)
+      if fault and fault.errno in _FAULTS_OF_ALL:
+        raise
       reason = str(error).removeprefix(f'{source.path}: ')
       logging.warning('%s is left out: %s', source.name, reason)
-      return prepare_clips.MadeClip(None, reason=reason)
+      return prepare_clips.MadeClip(None, reason=reason, is_final=not fault)
+
+
+def _system_fault(error: Exception) -> OSError | None:
+  """What the system said, if that is why: it may be gone the next time."""
+  for reason in (error, error.__cause__):
+    if isinstance(reason, OSError):
+      return reason
+  return None
 
 
 def encode_clip(
@@ -211,7 +231,7 @@ def _look(
   while batch := list(itertools.islice(frames, _BATCH)):
     images = [frame.image for frame in batch]
     found = [tracker.update(image) for image in images]
-    rows.add(_rows(encoder, images, found))
+    rows.add(encoder.rows(images, found))
     seen += [face.points is not None for face in found]
     if time.perf_counter() - logged > _LOG_SECONDS:
       logged = time.perf_counter()
@@ -219,16 +239,3 @@ def _look(
         '%s: frame %d of %s', reader.name, len(seen), reader.num_frames or '?'
       )
   return np.array(seen)
-
-
-def _rows(
-  encoder: ClipEncoder, images: list[np.ndarray], found: list[FaceFrame]
-) -> np.ndarray:
-  """What an encoder keeps of some frames; NaN where there is no face."""
-  rows = np.full((len(images), encoder.row_size), np.nan, np.float32)
-  good = [i for i, face in enumerate(found) if face.points is not None]
-  if good:
-    rows[good] = encoder.observe(
-      [images[i] for i in good], [found[i] for i in good]
-    )
-  return rows

@@ -1,5 +1,6 @@
 """From videos to a data set of codes that training reads."""
 
+import errno
 import json
 import os
 import pathlib
@@ -186,6 +187,44 @@ def test_a_finished_video_is_not_encoded_again(tree, tmp_path, monkeypatch):
   prepare_videos.prepare_videos(tree, output)
   assert encoded == ['ben#clip', 'restless', 'short']
   assert dataset_files(output) == dataset_files(whole)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_what_the_system_refused_is_tried_again(
+  tree, tmp_path, monkeypatch, wrapped
+):
+  original = prepare_videos.open_video
+  fault = OSError(errno.EIO, 'Input/output error')
+
+  def failing(path):
+    if path.name != 'cleo':
+      return original(path)
+    if not wrapped:
+      raise fault
+    raise VideoError('cannot be read') from fault
+
+  whole, output = tmp_path / 'whole', tmp_path / 'out'
+  prepare_videos.prepare_videos(tree, whole)
+
+  def stop(phase, done, total):
+    if phase == 'write':
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(prepare_videos, 'open_video', failing)
+    with pytest.raises(KeyboardInterrupt):
+      prepare_videos.prepare_videos(tree, output, progress=stop)
+  prepare_videos.prepare_videos(tree, output)
+  assert dataset_files(output) == dataset_files(whole)
+
+
+def test_a_full_disk_is_no_fault_of_a_video(tree, tmp_path, monkeypatch):
+  def full(*arguments):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(prepare_videos, 'encode_clip', full)
+  with pytest.raises(OSError, match='No space left'):
+    prepare_videos.prepare_videos(tree, tmp_path / 'out')
 
 
 def test_another_encoder_encodes_again(tmp_path):

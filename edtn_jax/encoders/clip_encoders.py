@@ -25,7 +25,8 @@ from edtn_jax.encoders.landmark_fit import LandmarkEncoder
 ENCODERS = ('landmarks', 'deca')
 # What a `data.codes.CodeClip` holds of a frame.
 CODES = ('expression', 'jaw_pose', 'global_pose', 'shape', 'camera')
-_NUM_POINTS = 468
+# Of the face mesh.
+NUM_POINTS = 468
 # Frames of a clip from which the resting face is found.
 _MOST_CALIBRATION_FRAMES = 600
 
@@ -56,6 +57,26 @@ class ClipEncoder(abc.ABC):
     Returns:
       [n, row_size] float32.
     """
+
+  def rows(
+    self, images: Sequence[np.ndarray], faces: Sequence[FaceFrame]
+  ) -> np.ndarray:
+    """What to keep of some frames, whether they show a face or not.
+
+    Args:
+      images: n frames, [H, W, 3] uint8 RGB.
+      faces: the face in each; `points` is None where there is none.
+
+    Returns:
+      [n, row_size] float32; NaN where there is no face.
+    """
+    rows = np.full((len(images), self.row_size), np.nan, np.float32)
+    good = [i for i, face in enumerate(faces) if face.points is not None]
+    if good:
+      rows[good] = self.observe(
+        [images[i] for i in good], [faces[i] for i in good]
+      )
+    return rows
 
   @abc.abstractmethod
   def codes(
@@ -105,7 +126,7 @@ class LandmarkClipEncoder(ClipEncoder):
     head: one line about the head, for summaries.
   """
 
-  row_size = _NUM_POINTS * 3 + len(SIDES)
+  row_size = NUM_POINTS * 3 + len(SIDES)
 
   def __init__(
     self, encoder: LandmarkEncoder, expression_space: str, head: str
@@ -142,8 +163,8 @@ class LandmarkClipEncoder(ClipEncoder):
       yield self._encoder.encode(points, lids, size=size, person=person)
 
   def _split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    points = rows[:, : _NUM_POINTS * 3].reshape(-1, _NUM_POINTS, 3)
-    return points, rows[:, _NUM_POINTS * 3 :]
+    points = rows[:, : NUM_POINTS * 3].reshape(-1, NUM_POINTS, 3)
+    return points, rows[:, NUM_POINTS * 3 :]
 
 
 class DecaClipEncoder(ClipEncoder):
@@ -151,14 +172,16 @@ class DecaClipEncoder(ClipEncoder):
 
   Args:
     encoder: with the user's weights.
+    batch_size: faces that are computed at once, see `CoarseEncoder.encode`.
   """
 
   expression_space = FLAME_SPACE
   row_size = sum(CLIP_FIELDS[name] for name in CODES)
 
-  def __init__(self, encoder: CoarseEncoder):
+  def __init__(self, encoder: CoarseEncoder, batch_size: int = 8):
     self.description = encoder.description
     self._encoder = encoder
+    self._batch_size = batch_size
 
   def observe(self, images, faces):
     """The codes themselves; see `ClipEncoder`."""
@@ -166,7 +189,9 @@ class DecaClipEncoder(ClipEncoder):
       face_crop(image, points=face.points)
       for image, face in zip(images, faces, strict=True)
     ]
-    found = self._encoder.encode(np.stack([crop.image for crop in crops]))
+    found = self._encoder.encode(
+      np.stack([crop.image for crop in crops]), self._batch_size
+    )
     found['camera'] = camera_in_picture(
       found['camera'],
       np.stack([crop.matrix for crop in crops]),

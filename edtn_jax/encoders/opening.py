@@ -47,7 +47,8 @@ def open_video_driver(
     The driver.
 
   Raises:
-    VideoError: if it cannot be read, or is a camera: see `edtn live`.
+    ConfigError: if it is a camera, which has no end.
+    VideoError: if it cannot be read.
     ModelError: if the landmark models cannot be had.
   """
   reader = open_video(path, fps=fps)
@@ -72,6 +73,7 @@ def open_encoder(
   *,
   encoder_weights: str = '',
   landmark_map: str = '',
+  batch_size: int = 8,
 ) -> ClipEncoder:
   """Opens an encoder for a network that understands a face model's codes.
 
@@ -81,6 +83,7 @@ def open_encoder(
     encoder_weights: of `deca`: directory that `edtn convert` made.
     landmark_map: of `landmarks` and a FLAME file: the public
       mediapipe_landmark_embedding.npz; '' uses the 68 landmarks alone.
+    batch_size: of `deca`: faces that are computed at once; 1 for live use.
 
   Returns:
     The encoder.
@@ -91,7 +94,7 @@ def open_encoder(
   """
   _check(kind, face, encoder_weights, landmark_map)
   if kind == 'deca':
-    return DecaClipEncoder(load_deca_encoder(encoder_weights))
+    return DecaClipEncoder(load_deca_encoder(encoder_weights), batch_size)
   assets = face.assets
   if face.shown_assets is not None:
     logging.warning(

@@ -173,7 +173,7 @@ class VideoDriver(drivers.Driver):
       with clock('landmarks'):
         faces = [self._tracker.update(image) for image in images]
       with clock('encoder'):
-        rows.add(self._rows(images, faces))
+        rows.add(self._encoder.rows(images, faces))
       boxes += [_box(face) for face in faces]
       if time.perf_counter() - logged > _LOG_SECONDS:
         logged = time.perf_counter()
@@ -183,15 +183,6 @@ class VideoDriver(drivers.Driver):
         )
     self._seconds = clock.seconds()
     return np.array(boxes)
-
-  def _rows(self, images, faces) -> np.ndarray:
-    rows = np.full((len(images), self._encoder.row_size), np.nan, np.float32)
-    good = [i for i, face in enumerate(faces) if face.points is not None]
-    if good:
-      rows[good] = self._encoder.observe(
-        [images[i] for i in good], [faces[i] for i in good]
-      )
-    return rows
 
   def _resting_rows(self, count: int) -> list[int]:
     """Numbers of the frames that are named as resting."""
