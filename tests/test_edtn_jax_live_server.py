@@ -17,12 +17,11 @@ PATIENCE_S = 30
 @pytest.fixture
 def server():
   asked = []
-  with LiveServer(
-    '127.0.0.1',
-    0,
-    status=lambda: {'state': 'driving', 'dropped': 3},
-    calibrate=lambda: asked.append(1),
-  ) as live:
+  with LiveServer('127.0.0.1', 0) as live:
+    live.start(
+      status=lambda: {'state': 'driving', 'dropped': 3},
+      calibrate=lambda: asked.append(1),
+    )
     live.asked = asked
     yield live
 
@@ -136,7 +135,8 @@ class Viewer:
 
 
 def test_all_viewers_get_a_picture_and_the_end():
-  with LiveServer('127.0.0.1', 0, status=dict, calibrate=list) as server:
+  with LiveServer('127.0.0.1', 0) as server:
+    server.start(status=dict, calibrate=list)
     viewers = [Viewer(server) for _ in range(3)]
     server.show(b'first')
     assert [viewer.picture() for viewer in viewers] == [b'first'] * 3
@@ -210,12 +210,29 @@ def test_a_port_that_is_taken_or_impossible_is_refused(server):
     ('203.0.113.7', 0),
   ):
     with pytest.raises(ConfigError, match='free port'):
-      LiveServer(host, wrong, status=dict, calibrate=list)
+      LiveServer(host, wrong)
 
 
 def test_an_open_address_warns(caplog):
   with (
     caplog.at_level('WARNING', 'absl'),
-    LiveServer('0.0.0.0', 0, status=dict, calibrate=list),
+    LiveServer('0.0.0.0', 0),
   ):
     assert 'open to the network' in caplog.text
+
+
+def test_who_asks_before_the_start_waits():
+  with LiveServer('127.0.0.1', 0) as server:
+    viewer = socket.create_connection(address(server), PATIENCE_S)
+    viewer.sendall(b'GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n')
+    server.start(status=dict, calibrate=list)
+    with viewer.makefile('rb') as answer:
+      assert answer.read().endswith(b'{}')
+    viewer.close()
+
+
+def test_a_port_is_given_back_without_a_start():
+  with LiveServer('127.0.0.1', 0) as server:
+    host, port = address(server)
+  with LiveServer(host, port):
+    pass

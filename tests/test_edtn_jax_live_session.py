@@ -27,6 +27,7 @@ from edtn_jax.live.codes import LiveCodes
 from edtn_jax.live.driver import CALIBRATING, DRIVING, NO_FACE, LiveDriver
 from edtn_jax.live.meter import Meter
 from edtn_jax.live.picture import LivePicture
+from edtn_jax.live.server import LiveServer
 from edtn_jax.live.session import LiveSession
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
@@ -162,9 +163,17 @@ def test_large_angles_are_clamped_and_counted():
   assert np.abs(driver.pose[17:]).max() == 10
 
 
-def test_warm_up_leaves_nothing_behind():
+def test_warm_up_leaves_nothing_behind(monkeypatch):
+  observed = []
+  observe = Encoder.observe
+  monkeypatch.setattr(
+    Encoder,
+    'observe',
+    lambda *arguments: (observed.append(1), observe(*arguments))[1],
+  )
   driver = make_driver()
   driver.warm_up()
+  assert observed == [1]
   assert (driver.state, driver.calibrations) == (CALIBRATING, 0)
   assert not driver.pose.any()
   assert drive(driver, [20] * 10) == [CALIBRATING] * 10
@@ -238,9 +247,15 @@ def make_session(reader, calibration_s=0.05):
   )
 
 
-def test_session_runs_to_the_end_and_counts():
+@pytest.fixture
+def page():
+  with LiveServer('127.0.0.1', 0) as server:
+    yield server
+
+
+def test_session_runs_to_the_end_and_counts(page):
   session = make_session(Reader([20] * 60 + [0] * 20 + [100] * 120))
-  session.run('127.0.0.1', 0)
+  session.run(page)
   summary = session.summary()
   assert summary['ended_by'] == session_lib.END
   assert summary['calibrations'] == 1
@@ -267,24 +282,15 @@ def wait_for(condition):
     time.sleep(0.01)
 
 
-def test_page_shows_a_running_session_that_can_be_stopped(monkeypatch):
-  urls = []
-  real = session_lib.LiveServer
-
-  def remembered(*arguments, **options):
-    server = real(*arguments, **options)
-    urls.append(server.url)
-    return server
-
-  monkeypatch.setattr(session_lib, 'LiveServer', remembered)
+def test_page_shows_a_running_session_that_can_be_stopped(page):
   session = make_session(Reader([20] * 100_000))
-  running = threading.Thread(target=session.run, args=('127.0.0.1', 0))
+  running = threading.Thread(target=session.run, args=(page,))
   running.start()
   wait_for(lambda: session.status()['state'] == DRIVING)
-  status = json.loads(ask(urls[0] + 'status'))
+  status = json.loads(ask(page.url + 'status'))
   assert status['source'] == 'a clip'
   assert status['source_frames_per_second'] == 200
-  ask(urls[0] + 'calibrate', 'POST')
+  ask(page.url + 'calibrate', 'POST')
   wait_for(lambda: session._driver.calibrations == 2)
   session.stop.set()
   running.join(PATIENCE_S)
@@ -292,16 +298,16 @@ def test_page_shows_a_running_session_that_can_be_stopped(monkeypatch):
   assert session.summary()['ended_by'] == session_lib.SIGNAL
 
 
-def test_a_source_that_fails_is_told_with_its_counts():
+def test_a_source_that_fails_is_told_with_its_counts(page):
   error = VideoError('the camera stopped')
   session = make_session(Reader([20] * 60, error))
   with pytest.raises(VideoError, match='camera stopped'):
-    session.run('127.0.0.1', 0)
+    session.run(page)
   assert session.summary()['ended_by'] == 'the camera stopped'
   assert session.summary()['frames'] > 0
 
 
-def test_a_source_that_gives_nothing_is_not_waited_for(monkeypatch):
+def test_a_source_that_gives_nothing_is_not_waited_for(page, monkeypatch):
   monkeypatch.setattr(session_lib, '_PATIENCE_S', 0.1)
   monkeypatch.setattr(session_lib, '_LOOK_S', 0.05)
   free = threading.Event()
@@ -314,17 +320,17 @@ def test_a_source_that_gives_nothing_is_not_waited_for(monkeypatch):
   session = make_session(Stuck([]))
   threading.Timer(1.0, free.set).start()
   with pytest.raises(VideoError, match=r'gave no frame for 0\.1 s'):
-    session.run('127.0.0.1', 0)
+    session.run(page)
 
 
 @pytest.mark.parametrize(
   ('values', 'text'),
   [([0] * 5, 'no face in any of'), ([20] * 5, 'ended while the resting')],
 )
-def test_a_source_without_a_resting_face_is_refused(values, text):
+def test_a_source_without_a_resting_face_is_refused(page, values, text):
   session = make_session(Reader(values), calibration_s=9)
   with pytest.raises(ReenactError, match=text):
-    session.run('127.0.0.1', 0)
+    session.run(page)
 
 
 @pytest.fixture
@@ -337,6 +343,7 @@ def fake_models(monkeypatch):
     ('check_expression_space', lambda *a, **k: None),
     ('make_translate', lambda found: translate),
     ('FaceTracker', Tracker),
+    ('_use_compile_cache', lambda: None),
   ):
     monkeypatch.setattr(run_lib, name, value)
   monkeypatch.setattr(
@@ -352,7 +359,7 @@ def run_live(driving, output, **options):
     output,
     options=ReenactOptions(fps=options.pop('fps', 0.0)),
     characters=options.pop('characters', choice),
-    port=0,
+    port=options.pop('port', 0),
     **options,
   )
 
@@ -378,6 +385,24 @@ def test_live_run_writes_a_summary_also_when_it_fails(tmp_path, fake_models):
   with pytest.raises(ReenactError, match='something else'):
     run_live(folder, output)
   assert run_with_it.read_text() == '{"format": "edtn_reenactment"}'
+
+
+def test_source_and_port_are_checked_before_the_models(tmp_path, monkeypatch):
+  def refuse(*arguments, **options):
+    raise AssertionError('models were loaded')
+
+  monkeypatch.setattr(CharacterChoice, 'open', refuse)
+  monkeypatch.setattr(run_lib.bundles, 'load_model', refuse)
+  monkeypatch.setattr(run_lib, '_use_compile_cache', refuse)
+  output = tmp_path / 'out'
+  with pytest.raises(VideoError, match='no such file'):
+    run_live(tmp_path / 'none.gif', output)
+  folder = tmp_path / 'frames'
+  folder.mkdir()
+  Image.new('RGB', (8, 6)).save(folder / '0.png')
+  with pytest.raises(ConfigError, match='free port'):
+    run_live(folder, output, port=70000)
+  assert not output.exists()
 
 
 def test_a_camera_that_is_not_there(tmp_path, fake_models):

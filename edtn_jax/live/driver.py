@@ -6,9 +6,9 @@ import numpy as np
 from absl import logging
 
 from data import pose_vector
-from data.facemesh.tracking import FaceTracker
+from data.facemesh.tracking import SIDES, FaceFrame, FaceTracker
 from data.video import VideoFrame
-from edtn_jax.encoders.clip_encoders import ClipEncoder
+from edtn_jax.encoders.clip_encoders import NUM_POINTS, ClipEncoder
 from edtn_jax.live.codes import LiveCodes
 from edtn_jax.live.meter import Meter
 from edtn_jax.reenact_options import ReenactOptions
@@ -81,9 +81,12 @@ class LiveDriver:
   def warm_up(self) -> None:
     """Compiles what the first frames would have to wait for."""
     # No face looks like this, but compilers do not mind.
-    rows = np.random.default_rng(0).normal(
-      100, 30, (_LOOKED_AT, self._encoder.row_size)
-    )
+    rng = np.random.default_rng(0)
+    points = rng.uniform(50, 150, (NUM_POINTS, 3)).astype(np.float32)
+    lids = dict.fromkeys(SIDES, 0.3)
+    face = FaceFrame(points, lids, {}, {}, 'tracked', 1.0)
+    self._encoder.observe([np.zeros((200, 200, 3), np.uint8)], [face])
+    rows = rng.normal(100, 30, (_LOOKED_AT, self._encoder.row_size))
     rows = rows.astype(np.float32)
     self._begin(rows, (200, 200))
     self._output(['0'], self._codes(rows[0]), None)

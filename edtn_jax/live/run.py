@@ -6,21 +6,26 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from absl import logging
 
 from data import files
 from data.drivers import holds_codes
 from data.facemesh.tracking import FaceTracker
 from data.video import open_video
-from edtn_jax import bundles
+from edtn_jax import bundles, devices
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
+from edtn_jax.encoders.clip_encoders import ClipEncoder
 from edtn_jax.encoders.opening import open_encoder
 from edtn_jax.live.driver import LiveDriver
 from edtn_jax.live.meter import Meter
 from edtn_jax.live.picture import LivePicture
-from edtn_jax.live.server import DEFAULT_HOST, DEFAULT_PORT
+from edtn_jax.live.server import DEFAULT_HOST, DEFAULT_PORT, LiveServer
 from edtn_jax.live.session import LiveSession
+from edtn_jax.pictures.puppet import Puppet
 from edtn_jax.reenact import SUMMARY_NAME
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
@@ -28,6 +33,8 @@ from edtn_jax.reenact_run import check_expression_space, face_to_encode
 from edtn_jax.translation.inference import make_translate
 
 _FORMAT = 'edtn_live'
+# As the experiments in `configs` have it.
+_COMPILE_CACHE = '~/.cache/edtn_jax'
 
 
 def live_run(
@@ -86,6 +93,70 @@ def live_run(
   _check(driving, options, characters)
   output = pathlib.Path(output)
   _check_output(output)
+  # What can be wrong is told before the models are loaded, which takes long.
+  open_video(driving, fps=options.fps or None).close()
+  with LiveServer(host, port) as server:
+    _use_compile_cache()
+    models = _load(
+      driving,
+      workdir,
+      options,
+      characters,
+      step=step,
+      face=face,
+      landmarks=landmarks,
+      pose_adapter=pose_adapter,
+      encoder=encoder,
+      encoder_weights=encoder_weights,
+      landmark_map=landmark_map,
+    )
+    picture = LivePicture(models.puppets)
+    models.driver.warm_up()
+    # Again and last: what a camera gives before it is looked at would be late.
+    with open_video(driving, fps=options.fps or None) as reader:
+      session = LiveSession(reader, models.driver, picture, models.meter)
+      try:
+        session.run(server)
+      finally:
+        summary = {
+          'format': _FORMAT,
+          **session.summary(),
+          **models.description(),
+          'options': _stored(options),
+        }
+        output.mkdir(parents=True, exist_ok=True)
+        files.write_json(output / SUMMARY_NAME, summary)
+  return summary
+
+
+class _Models(NamedTuple):
+  """What is loaded before the source is opened."""
+
+  encoder: ClipEncoder
+  puppets: Mapping[str, Puppet]
+  driver: LiveDriver
+  meter: Meter
+
+  def description(self) -> dict[str, Any]:
+    """Encoder and characters, for the summary."""
+    puppets = {n: dict(p.description) for n, p in self.puppets.items()}
+    return {**self.encoder.description, **puppets}
+
+
+def _load(
+  driving: str,
+  workdir: str | os.PathLike,
+  options: ReenactOptions,
+  characters: CharacterChoice,
+  *,
+  step: int | None,
+  face: str,
+  landmarks: str,
+  pose_adapter: str,
+  encoder: str,
+  **encoder_options: str,
+) -> _Models:
+  """Loads the models; see `live_run`."""
   puppets = dataclasses.replace(characters, batch_size=1).open(
     options.puppet_size
   )
@@ -97,35 +168,21 @@ def live_run(
     landmarks=landmarks,
     pose_adapter=pose_adapter,
   )
-  clip_encoder = open_encoder(
-    encoder,
-    known,
-    encoder_weights=encoder_weights,
-    landmark_map=landmark_map,
-  )
+  clip_encoder = open_encoder(encoder, known, batch_size=1, **encoder_options)
   check_expression_space(driving, clip_encoder.expression_space, workdir, found)
   meter = Meter()
   driver = LiveDriver(
     FaceTracker(), clip_encoder, make_translate(found), options, meter
   )
-  picture = LivePicture(puppets)
-  driver.warm_up()
-  # Last: what a camera gives before it is looked at would be late.
-  with open_video(driving, fps=options.fps or None) as reader:
-    session = LiveSession(reader, driver, picture, meter)
-    try:
-      session.run(host, port)
-    finally:
-      summary = {
-        'format': _FORMAT,
-        **session.summary(),
-        **dict(clip_encoder.description),
-        **{n: dict(puppet.description) for n, puppet in puppets.items()},
-        'options': _stored(options),
-      }
-      output.mkdir(parents=True, exist_ok=True)
-      files.write_json(output / SUMMARY_NAME, summary)
-  return summary
+  return _Models(clip_encoder, puppets, driver, meter)
+
+
+def _use_compile_cache() -> None:
+  """Makes the next start quick, where there is a place for it."""
+  try:
+    devices.use_compile_cache(_COMPILE_CACHE)
+  except OSError as error:
+    logging.warning('Programs are compiled at every start: %s', error)
 
 
 def _stored(options: ReenactOptions) -> dict[str, Any]:

@@ -91,42 +91,29 @@ class NewestPicture:
 
 
 class LiveServer:
-  """Serves while its block lasts.
+  """Holds a port while its block lasts, and serves from `start` on.
+
+  Who asks before `start` waits.
 
   Attributes:
-    url: where the page is; known in the block.
+    url: where the page is.
   """
 
-  def __init__(
-    self,
-    host: str,
-    port: int,
-    *,
-    status: Callable[[], dict[str, Any]],
-    calibrate: Callable[[], None],
-  ):
-    """Binds, so that errors come early.
+  def __init__(self, host: str, port: int):
+    """Binds, so that errors come before all slow work.
 
     Args:
       host: address or name to bind to; anything but loopback opens it to the
         network.
       port: 0 takes a free one.
-      status: numbers for the page; called from any thread.
-      calibrate: what the button does; called from any thread.
 
     Raises:
       ConfigError: if it cannot be bound to.
     """
     self._newest = NewestPicture()
-    handler = functools.partial(
-      _Handler,
-      newest=self._newest,
-      status=status,
-      calibrate=calibrate,
-      names={host.lower(), 'localhost'},
-      viewers=threading.BoundedSemaphore(_MOST_VIEWERS),
-    )
-    self._server = _bind(host, port, handler)
+    self._names = {host.lower(), 'localhost'}
+    self._thread: threading.Thread | None = None
+    self._server = _bind(host, port)
     address = self._server.server_address
     shown = f'[{address[0]}]' if ':' in address[0] else address[0]
     self.url = f'http://{shown}:{address[1]}/'
@@ -137,19 +124,42 @@ class LiveServer:
         self.url,
       )
 
+  def start(
+    self,
+    *,
+    status: Callable[[], dict[str, Any]],
+    calibrate: Callable[[], None],
+  ) -> None:
+    """Serves from now on.
+
+    Args:
+      status: numbers for the page; called from any thread.
+      calibrate: what the button does; called from any thread.
+    """
+    self._server.RequestHandlerClass = functools.partial(
+      _Handler,
+      newest=self._newest,
+      status=status,
+      calibrate=calibrate,
+      names=self._names,
+      viewers=threading.BoundedSemaphore(_MOST_VIEWERS),
+    )
+    self._thread = threading.Thread(
+      target=self._server.serve_forever, args=(0.1,), daemon=True
+    )
+    self._thread.start()
+
   def show(self, picture: bytes) -> None:
     """Gives viewers their next picture, a JPEG file; waits for nobody."""
     self._newest.put(picture)
 
   def __enter__(self) -> LiveServer:
-    threading.Thread(
-      target=self._server.serve_forever, args=(0.1,), daemon=True
-    ).start()
     return self
 
   def __exit__(self, *error) -> None:
     self._newest.close()
-    self._server.shutdown()
+    if self._thread:
+      self._server.shutdown()
     self._server.server_close()
 
 
@@ -165,7 +175,7 @@ class _Server(http.server.ThreadingHTTPServer):
     logging.debug('viewer %s', client_address, exc_info=True)
 
 
-def _bind(host: str, port: int, handler) -> _Server:
+def _bind(host: str, port: int) -> _Server:
   try:
     # The system would quietly take it modulo 65536.
     if not 0 <= port < 1 << 16:
@@ -174,7 +184,7 @@ def _bind(host: str, port: int, handler) -> _Server:
       host, port, type=socket.SOCK_STREAM
     )
     kind = type('Server', (_Server,), {'address_family': family})
-    return kind(address, handler)
+    return kind(address, _Handler)
   except (OSError, OverflowError, UnicodeError) as error:
     raise ConfigError(
       [

@@ -61,29 +61,22 @@ class LiveSession:
     self._seconds = 0.0
     self._ended_by = ''
 
-  def run(self, host: str, port: int) -> None:
-    """Serves the page and drives; returns at the end of the source.
+  def run(self, server: LiveServer) -> None:
+    """Starts the page and drives; returns at the end of the source.
 
     SIGINT (Ctrl-C), SIGTERM and `stop` end it as well.
 
     Args:
-      host: see `LiveServer`.
-      port: see `LiveServer`.
+      server: the page, which stays the caller's to close.
 
     Raises:
-      ConfigError: if the page cannot be served there.
       VideoError: if the source fails or gives nothing for ten seconds.
       ReenactError: if the source ends before the person is calibrated, or the
         network's output is wrong.
     """
     began = time.monotonic()
-    with (
-      LiveServer(
-        host, port, status=self.status, calibrate=self._wants_calibration.set
-      ) as server,
-      _stops_on_signals(self.stop),
-      self._newest,
-    ):
+    server.start(status=self.status, calibrate=self._wants_calibration.set)
+    with _stops_on_signals(self.stop), self._newest:
       logging.info('Watch it at %s; Ctrl-C ends it', server.url)
       logging.info(
         'Calibrating: look at the camera with a resting face for %.1f s',
