@@ -133,15 +133,20 @@ def claim(workdir: epath.Path) -> Iterator[None]:
 
 def write_text(path: epath.Path, text: str) -> None:
   """Writes a small text file so that a reader never sees half of it."""
+  write_bytes(path, text.encode('utf-8'))
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+  """Writes a small file so that a reader never sees half of it."""
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   if remote.is_remote(path):  # object stores replace whole objects anyway
-    path.write_text(text)
+    path.write_bytes(content)
     return
   handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
   try:
-    with os.fdopen(handle, 'w', encoding='utf-8') as file:
-      file.write(text)
+    with os.fdopen(handle, 'wb') as file:
+      file.write(content)
     os.chmod(temporary, 0o644)
     os.replace(temporary, path)
   except BaseException:

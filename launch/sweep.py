@@ -1,209 +1,244 @@
-r"""Runs the `sweep()` of a config on this machine and tabulates the result.
+r"""Runs the `sweep()` of a config and tabulates the result.
 
     python -m launch.sweep --config=configs/edtn.py --workdir=runs/lambda_ver
     python -m launch.sweep --config=configs/edtn.py --workdir=runs/lambda_ver \
         --config.train.num_epochs=5 --jobs=2
+    python -m launch.sweep --config=configs/edtn.py --workdir=runs/table2 \
+        --sweep=table2 --seeds=0,1,2
 
 Each trial is one `main.py train` in `<workdir>/<its overrides>`, so a trial
 can be looked at, resumed and evaluated like any run. Killed and started
 again, finished trials are left alone and the others continue; with other
 arguments every trial continues, or says why it cannot. Arguments
-`--config.*` go to every trial. Results: `table.csv`, `table.md`.
+`--config.*` go to every trial.
+
+Elsewhere: `--mode=list` prints one command a trial; `--mode=slurm` writes an
+array job, whose tasks run this program with `--trial=N`; `--collect` makes
+table and plot of what is finished, and says what is not.
+
+Results: `table.csv` (every trial), `table.md` (mean over seeds), `plot.png`.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import csv
-import importlib.util
-import io
-import json
-import pathlib
 import re
-import subprocess
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
+from edtn_jax import command_help
 from edtn_jax import workdir as workdir_lib
+from launch import sweep_results, trials
+from launch.trials import Sweep, SweepError
 
-# In a finished trial's directory: the arguments that it finished with.
-TRIAL = 'trial.json'
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-Runner = Callable[[list[str]], int]
-
-
-class SweepError(ValueError):
-  """A config without a sweep, or trials that failed."""
-
-
-def read_trials(config_file: str) -> list[dict[str, Any]]:
-  """Overrides of every trial, in the order of the config's `sweep`.
-
-  Args:
-    config_file: path, with or without `:argument`.
-
-  Returns:
-    A list of dicts from dotted config key to value.
-
-  Raises:
-    SweepError: if the file is absent, or has no or a repeating `sweep`.
-  """
-  path = pathlib.Path(config_file.partition(':')[0])
-  if not path.is_file():
-    raise SweepError(f'no config file at {path}')
-  spec = importlib.util.spec_from_file_location(path.stem, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, 'sweep'):
-    raise SweepError(
-      f'{path} has no sweep(add); add one: '
-      'def sweep(add): add(**{"loss.vertex_weight": 10.0})'
-    )
-  trials: list[dict[str, Any]] = []
-  module.sweep(lambda **overrides: trials.append(overrides))
-  names = [trial_name(t) for t in trials]
-  if len(set(names)) < len(names):
-    raise SweepError(f'{path}: sweep() adds the same trial twice: {names}')
-  return trials
-
-
-def trial_name(overrides: dict[str, Any]) -> str:
-  """Directory name of a trial, e.g. `loss.vertex_weight=10.0`."""
-  words = [f'{k}={v}' for k, v in overrides.items()]
-  return re.sub(r'[^\w.,=+-]', '_', ','.join(words)) or 'base'
-
-
-def trial_command(
-  config_file: str, directory: pathlib.Path, words: list[str]
-) -> list[str]:
-  """Command line of one trial."""
-  return [
-    sys.executable,
-    str(ROOT / 'main.py'),
-    'train',
-    f'--config={config_file}',
-    f'--workdir={directory}',
-    *words,
-  ]
-
-
-def _subprocess(command: list[str]) -> int:
-  return subprocess.run(command, check=False).returncode
+ARRAY = 'array.sbatch'
+_PROGRAM = 'launch.sweep'
 
 
 def run_sweep(
-  config_file: str,
-  workdir: str | pathlib.Path,
+  sweep: Sweep,
   *,
-  overrides: list[str] | None = None,
   jobs: int = 1,
-  run: Runner = _subprocess,
+  metric: str = '',
+  run: Callable[[list[str], int], int] | None = None,
 ) -> list[dict[str, Any]]:
-  """Runs what is left of a sweep and writes its table.
+  """Runs what is left of a sweep here, and writes its table.
 
   Args:
-    config_file: config with a `sweep`, with or without `:argument`.
-    workdir: directory of the sweep.
-    overrides: `--config.*` arguments for every trial.
+    sweep: see `trials.read_sweep`.
     jobs: trials at a time.
-    run: runs one command line and returns its exit status.
+    metric: what the plot shows; '' takes the config's choice.
+    run: runs one command line; None runs processes, and ends them at SIGTERM
+      or Ctrl-C.
 
   Returns:
-    One row a trial: its overrides, `step`, and the final metrics.
+    One row a trial, see `sweep_results.collect`.
 
   Raises:
-    SweepError: if the config has no sweep, or trials failed; the table of
-      those that did not is written first.
+    SweepError: if trials failed; the table of the others is written first.
   """
-  trials, workdir = read_trials(config_file), pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-
-  def work(trial: dict[str, Any]) -> str | None:
-    directory = workdir / trial_name(trial)
-    words = [f'--config.{k}={v}' for k, v in trial.items()]
-    words = [*(overrides or []), *words]
-    arguments = json.dumps([config_file.partition(':')[2], *words])
-    if _finished_with(directory) == arguments:
-      logging.info('%s: finished before', directory.name)
-      return None
-    logging.info('%s: starting', directory.name)
-    status = run(trial_command(config_file, directory, words))
-    if status == 0 and (directory / workdir_lib.RESULT).exists():
-      workdir_lib.write_text(directory / TRIAL, arguments)
-      return None
-    return f'{directory.name}: exit status {status}, not finished'
-
+  if run is None:
+    runner = trials.Runner()
+    with runner.heeding_signals():
+      return run_sweep(sweep, jobs=jobs, metric=metric, run=runner)
   with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-    failures = [text for text in pool.map(work, trials) if text]
-  rows = [_row(workdir, trial) for trial in trials]
-  rows = [row for row in rows if row]
-  write_table(workdir, rows)
+    told = pool.map(lambda t: trials.run_trial(sweep, t, run), sweep.trials)
+    failures = [text for text in told if text]
+  rows = sweep_results.collect(sweep, metric)
   if failures:
     raise SweepError(
-      f'{len(failures)} of {len(trials)} trials are not finished; the same '
-      'command continues them:\n  ' + '\n  '.join(failures)
+      f'{len(failures)} of {len(sweep.trials)} trials are not finished; the '
+      'same command continues them:\n  ' + '\n  '.join(failures)
     )
   return rows
 
 
-def _finished_with(directory: pathlib.Path) -> str | None:
-  """Arguments that a trial finished with, None if it did not."""
-  if not (directory / workdir_lib.RESULT).exists():
-    return None
-  path = directory / TRIAL
-  return path.read_text() if path.exists() else None
+def run_one(sweep: Sweep, number: int) -> None:
+  """Runs one trial, as a task of an array job does.
 
+  Args:
+    sweep: that it belongs to.
+    number: which, from 0.
 
-def _row(workdir: pathlib.Path, trial: dict[str, Any]) -> dict[str, Any]:
-  path = workdir / trial_name(trial) / workdir_lib.RESULT
-  if not path.exists():
-    return {}
-  result = json.loads(path.read_text())
-  metrics = {k: v for k, v in result['metrics'].items() if '/' not in k}
-  return {**trial, 'step': result['step'], **metrics}
-
-
-def write_table(workdir: pathlib.Path, rows: list[dict[str, Any]]) -> None:
-  """Writes `table.csv` (full precision) and `table.md` (four digits)."""
-  columns = list(dict.fromkeys(key for row in rows for key in row))
-  text = io.StringIO()
-  writer = csv.DictWriter(text, columns, lineterminator='\n')
-  writer.writeheader()
-  writer.writerows(rows)
-  workdir_lib.write_text(workdir / 'table.csv', text.getvalue())
-  lines = [columns, ['---'] * len(columns)]
-  lines += [[_short(row.get(key, '')) for key in columns] for row in rows]
-  markdown = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-  workdir_lib.write_text(workdir / 'table.md', markdown + '\n')
-
-
-def _short(value: Any) -> str:
-  return f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
-def main(argv: list[str]) -> None:
-  """Reads the flags; `--config.*` words were set aside before."""
-  words = flags.FLAGS.get_flag_value('trial_arguments', [])
-  try:
-    run_sweep(
-      flags.FLAGS.config,
-      flags.FLAGS.workdir,
-      overrides=words,
-      jobs=flags.FLAGS.jobs,
+  Raises:
+    SweepError: if there is no such trial, or it does not finish.
+  """
+  if not 0 <= number < len(sweep.trials):
+    raise SweepError(
+      f'--trial={number}: the sweep has trials 0 to {len(sweep.trials) - 1}'
     )
+  runner = trials.Runner()
+  with runner.heeding_signals():
+    failure = trials.run_trial(sweep, sweep.trials[number], runner)
+  if failure:
+    raise SweepError(f'{failure}; the same command continues it')
+
+
+def unfinished(sweep: Sweep) -> list[int]:
+  """Numbers of the trials that are not finished."""
+  return [i for i, t in enumerate(sweep.trials) if not sweep.finished(t)]
+
+
+def command_list(sweep: Sweep) -> str:
+  """Commands of the trials that are not finished, one a line."""
+  lines = []
+  for number in unfinished(sweep):
+    lines.append(shlex.join(sweep.command(sweep.trials[number])))
+  return '\n'.join(lines)
+
+
+def array_script(
+  sweep: Sweep, words: list[str], *, jobs: int, options: list[str]
+) -> str:
+  """A SLURM script whose tasks run the trials that are not finished.
+
+  Args:
+    sweep: what to run.
+    words: arguments by which this program reads the same sweep.
+    jobs: tasks at a time.
+    options: more options of sbatch, such as `--gpus=1`.
+
+  Returns:
+    The script.
+  """
+  numbers = ','.join(map(str, unfinished(sweep)))
+  workdir = sweep.workdir.resolve()
+  log = workdir / 'slurm-%A_%a.out'
+  # The training saves at SIGTERM, which comes so long before the end.
+  lines = [
+    '#!/bin/bash',
+    f'#SBATCH --job-name={workdir.name}',
+    f'#SBATCH --array={numbers}%{jobs}',
+    f'#SBATCH --output={log}',
+    '#SBATCH --signal=B:TERM@120',
+    '#SBATCH --requeue',
+    *(f'#SBATCH {option}' for option in options),
+    'set -euo pipefail',
+    f'cd {shlex.quote(str(trials.ROOT))}',
+    # Not the batch shell but the program must get the signal.
+    f'exec {shlex.join([sys.executable, "-m", _PROGRAM, *words])} \\',
+    '  --trial="$SLURM_ARRAY_TASK_ID"',
+  ]
+  return '\n'.join(lines) + '\n'
+
+
+def _write_array(sweep: Sweep, words: list[str], given: Any) -> str:
+  if not unfinished(sweep):
+    return 'every trial is finished; --collect makes the table'
+  sweep.workdir.mkdir(parents=True, exist_ok=True)
+  path = sweep.workdir / ARRAY
+  text = array_script(
+    sweep, words, jobs=given.jobs, options=shlex.split(given.slurm)
+  )
+  workdir_lib.write_text(path, text)
+  return (
+    f'sbatch {shlex.quote(str(path))}\n'
+    f'# afterwards: {shlex.join(["python", "-m", _PROGRAM, *words])} --collect'
+  )
+
+
+def _collect(sweep: Sweep, metric: str) -> str:
+  sweep_results.collect(sweep, metric)
+  text = (sweep.workdir / sweep_results.MARKDOWN).read_text()
+  left = unfinished(sweep)
+  if left:
+    names = ', '.join(f'{i} ({sweep.trials[i].name})' for i in left)
+    raise SweepError(
+      f'{len(left)} of {len(sweep.trials)} trials are not finished: {names}. '
+      f'The table has the others:\n{text}'
+    )
+  return text
+
+
+def _read(given: Any, arguments: list[str]) -> Sweep:
+  wrong = [word for word in given.seeds if not word.isdecimal()]
+  if wrong:
+    raise SweepError(f'--seeds: {", ".join(wrong)} must be whole numbers')
+  return trials.read_sweep(
+    given.config,
+    given.workdir,
+    name=given.sweep,
+    seeds=[int(word) for word in given.seeds],
+    arguments=arguments,
+  )
+
+
+def main(argv: list[str], arguments: list[str]) -> None:
+  """Does what the flags say; `arguments` go to every trial."""
+  given = flags.FLAGS
+  if argv[1:]:
+    sys.exit(f'launch.sweep: {" ".join(argv[1:])}: no such argument')
+  try:
+    sweep = _read(given, arguments)
+    words = [f'--config={given.config}', f'--workdir={sweep.workdir.resolve()}']
+    words += [f'--sweep={given.sweep}'] if given.sweep else []
+    words += [f'--seeds={",".join(given.seeds)}'] if given.seeds else []
+    words += arguments
+    if given.trial is not None:
+      run_one(sweep, given.trial)
+    elif given.collect:
+      print(_collect(sweep, given.metric))
+    elif given.mode == 'list':
+      print(command_list(sweep))
+    elif given.mode == 'slurm':
+      print(_write_array(sweep, words, given))
+    else:
+      run_sweep(sweep, jobs=given.jobs, metric=given.metric)
+      print((sweep.workdir / sweep_results.MARKDOWN).read_text())
   except (SweepError, OSError) as error:
     sys.exit(f'launch.sweep: {error}')
-  print((pathlib.Path(flags.FLAGS.workdir) / 'table.md').read_text())
+
+
+def define_flags() -> None:
+  """Defines the flags; only of the module that is run."""
+  flags.DEFINE_string('config', 'configs/edtn.py', 'config with a sweep()')
+  flags.DEFINE_string('workdir', None, 'directory of the sweep', required=True)
+  flags.DEFINE_string('sweep', '', 'NAME of a sweep_NAME(); empty: sweep()')
+  flags.DEFINE_list('seeds', [], 'run every trial with each of these seeds')
+  flags.DEFINE_enum(
+    'mode', 'local', ['local', 'slurm', 'list'], 'where the trials are run'
+  )
+  flags.DEFINE_integer('jobs', 1, 'trials at a time', lower_bound=1)
+  flags.DEFINE_string('slurm', '', 'options of sbatch: "--gpus=1 --time=2:00"')
+  flags.DEFINE_integer('trial', None, 'run only this one, from 0')
+  flags.DEFINE_bool('collect', False, 'only make table and plot')
+  flags.DEFINE_string('metric', '', 'what the plot shows; empty: the config')
+
+
+def is_override(word: str) -> bool:
+  """Whether an argument is for the trials."""
+  return bool(re.match(r'--?config\.', word))
 
 
 if __name__ == '__main__':
-  passed = [a for a in sys.argv if re.match(r'--?config\.', a)]
-  flags.DEFINE_string('config', 'configs/edtn.py', 'config with a sweep()')
-  flags.DEFINE_string('workdir', None, 'directory of the sweep', required=True)
-  flags.DEFINE_integer('jobs', 1, 'trials at a time', lower_bound=1)
-  flags.DEFINE_list('trial_arguments', passed, 'arguments of every trial')
-  app.run(main, argv=[a for a in sys.argv if a not in passed])
+  define_flags()
+  given_words = command_help.joined_config_words(sys.argv)
+  passed = [word for word in given_words if is_override(word)]
+  app.run(
+    lambda argv: main(argv, passed),
+    argv=[word for word in given_words if word not in passed],
+  )
