@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from edtn_jax.flag_rules import changed, check_prepare, check_reenact
+
 
 def train(
   config: Any, workdir: str, num_devices: int = 0, processes: str = ''
@@ -184,6 +186,7 @@ def reenact(
       to the network
     port: with --live, port of that page; 0 takes a free one
   """
+  check_reenact(changed(reenact, locals()))
   if pose:
     _require(reenact, puppet=puppet or source)
   else:
@@ -215,7 +218,6 @@ def reenact(
     puppet_size=puppet_size,
   )
   if live:
-    _refuse(reenact, 'live', frames=frames, clip=clip, split=split)
     from edtn_jax.live.run import live_run
 
     summary = live_run(
@@ -315,6 +317,7 @@ def prepare(
       takes the procedural head
     landmarks: landmark files of that face, comma-separated
   """
+  check_prepare(changed(prepare, locals()))
   from edtn_jax.encoders.choice import EncoderChoice
   from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 
@@ -449,15 +452,6 @@ def _require(command: Callable[..., int], **values: str) -> None:
   if missing:
     raise ValueError(
       f'needs {" and ".join(missing)}; see: edtn {command.__name__} --help'
-    )
-
-
-def _refuse(command: Callable[..., int], with_flag: str, **values: str) -> None:
-  given = [f'--{name}={value}' for name, value in values.items() if value]
-  if given:
-    raise ValueError(
-      f'{" and ".join(given)} has no meaning with --{with_flag}; see: edtn '
-      f'{command.__name__} --help'
     )
 
 

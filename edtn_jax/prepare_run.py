@@ -22,13 +22,29 @@ from data import (
   procedural_codes,
 )
 from data.characters.style import STYLES, check_styles
-from edtn_jax import faces
+from edtn_jax import faces, flag_rules
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.encoders.choice import EncoderChoice
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.prepare_videos import prepare_videos
 
+# Which sources look at an option; those that are not named all do.
+_OPTIONS_OF = {
+  'frames_per_identity': ('procedural', 'characters'),
+  'size': ('characters',),
+  'seed': ('procedural', 'characters'),
+  'image_format': ('characters', 'anime'),
+  'train_list': ('anime',),
+  'test_list': ('anime',),
+  'styles': ('characters',),
+  'num_processes': ('input', 'characters', 'anime', 'videos'),
+  'encoder': ('videos',),
+  'encoder_weights': ('videos',),
+  'face': ('videos',),
+  'landmarks': ('videos',),
+  'landmark_map': ('videos',),
+}
 # Between two lines of progress.
 _LOG_SECONDS = 5.0
 
@@ -83,6 +99,7 @@ def prepare_run(
     Others: see `data.prepare`, `data.prepare_characters`,
       `data.prepare_anime_frames` and `edtn_jax.prepare_videos`.
   """
+  given = flag_rules.changed(prepare_run, locals())
   sources = {
     'input': input_dir,
     'procedural': procedural,
@@ -90,12 +107,8 @@ def prepare_run(
     'anime': anime,
     'videos': videos,
   }
-  _check_source(sources)
-  if not videos:
-    _refuse_encoder(encoder or EncoderChoice())
-  _check_pictures(
-    image_format, characters, anime, train_list, test_list, styles
-  )
+  source = _one_source(sources)
+  _check_options(source, given, encoder, image_format, train_list, test_list)
   if characters:
     return _characters_run(
       output,
@@ -170,7 +183,7 @@ def prepare_run(
   )
 
 
-def _check_source(sources: Mapping[str, Any]) -> None:
+def _one_source(sources: Mapping[str, Any]) -> str:
   given = {name: value for name, value in sources.items() if value}
   if len(given) != 1:
     raise ConfigError(
@@ -185,71 +198,54 @@ def _check_source(sources: Mapping[str, Any]) -> None:
         )
       ]
     )
+  return next(iter(given))
 
 
-def _refuse_encoder(encoder: EncoderChoice) -> None:
-  """Raises ConfigError for what only pictures of people need."""
-  problems = [
-    Problem(name, value, 'is for --videos', 'Leave it out.')
-    for name, value in (
-      ('encoder', '' if encoder.kind == EncoderChoice.kind else encoder.kind),
-      ('encoder_weights', encoder.weights),
-      ('face', encoder.face),
-      ('landmarks', encoder.landmarks),
-      ('landmark_map', encoder.landmark_map),
-    )
-    if value
-  ]
-  if problems:
-    raise ConfigError(problems)
-
-
-def _check_pictures(
+def _check_options(
+  source: str,
+  given: Mapping[str, Any],
+  encoder: EncoderChoice | None,
   image_format: str,
-  characters: int,
-  anime: str,
   train_list: str,
   test_list: str,
-  styles: Sequence[str],
 ) -> None:
-  """Raises ConfigError for options that another source would ignore."""
+  """Raises ConfigError for options that are wrong, or that are ignored."""
+  problems = []
   formats = picture_codec.IMAGE_FORMATS
-  problems = [
-    Problem(key, value, rule, remedy)
-    for key, value, good, rule, remedy in (
-      (
-        'image_format',
-        image_format,
-        image_format in formats,
-        f'must be one of {", ".join(formats)}',
-        'Use webp for half the size of png.',
-      ),
-      (
+  if image_format not in formats:
+    rule = f'must be one of {", ".join(formats)}'
+    remedy = 'Use webp for half the size of png.'
+    problems.append(Problem('image_format', image_format, rule, remedy))
+  if bool(train_list) != bool(test_list):
+    problems.append(
+      Problem(
         'train_list, test_list',
         (train_list, test_list),
-        bool(train_list) == bool(test_list),
         'must be given both or not at all',
         'AnimeCeleb comes with both.',
-      ),
-      (
-        'train_list, test_list',
-        (train_list, test_list),
-        anime or not (train_list or test_list),
-        'are for --anime only',
-        'Use --validation_fraction with other sources.',
-      ),
-      (
-        'styles',
-        tuple(styles),
-        characters or not styles,
-        'are for --characters only',
-        'Leave them out.',
-      ),
+      )
     )
-    if not good
-  ]
+  chosen = _encoder_options(encoder or EncoderChoice())
+  options = {n: v for n, v in given.items() if n != 'encoder'} | chosen
+  for name, value in options.items():
+    owners = _OPTIONS_OF.get(name, (source,))
+    if source not in owners:
+      rule = f'is for {" and ".join(f"--{owner}" for owner in owners)}'
+      problems.append(Problem(name, value, rule, 'Leave it out.'))
   if problems:
     raise ConfigError(problems)
+
+
+def _encoder_options(encoder: EncoderChoice) -> dict[str, str]:
+  """What is chosen of an encoder, by the names of the flags."""
+  options = {
+    'encoder': '' if encoder.kind == EncoderChoice.kind else encoder.kind,
+    'encoder_weights': encoder.weights,
+    'face': encoder.face,
+    'landmarks': encoder.landmarks,
+    'landmark_map': encoder.landmark_map,
+  }
+  return {name: value for name, value in options.items() if value}
 
 
 def _characters_run(

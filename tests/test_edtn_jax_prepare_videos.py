@@ -279,6 +279,9 @@ def test_an_encoder_is_for_videos(tmp_path):
     prepare_run(tmp_path / 'out', procedural=4, encoder=choice)
   keys = [problem.key for problem in caught.value.problems]
   assert keys == ['encoder', 'encoder_weights', 'face']
+  with pytest.raises(ConfigError, match='size') as caught:
+    prepare_run(tmp_path / 'out', procedural=4, size=3, encoder=EncoderChoice())
+  assert len(caught.value.problems) == 1
   with pytest.raises(ConfigError, match='exactly one must be given'):
     prepare_run(tmp_path / 'out', procedural=4, videos='in')
   assert not (tmp_path / 'out').exists()

@@ -174,15 +174,20 @@ def test_options_of_other_pictures_are_refused(tmp_path):
     prepare_run(
       tmp_path / 'set',
       procedural=2,
+      size=64,
       image_format='bmp',
       train_list='a.txt',
       styles=['cel'],
+      num_processes=2,
     )
   assert [problem.key for problem in caught.value.problems] == [
     'image_format',
     'train_list, test_list',
-    'train_list, test_list',
+    'size',
+    'image_format',
+    'train_list',
     'styles',
+    'num_processes',
   ]
   assert not (tmp_path / 'set').exists()
 
