@@ -1,13 +1,16 @@
 """Bundles: a checkpoint as plain files, for other programs and to pass on.
 
-    params.npz        parameters, `/`-separated names, and the constants
-    config.json       config of the run
-    pose_vector.json  names, groups, sides, ranges and units of the pose vector
-    *.stablehlo       the network as a program, where there is one
-    manifest.json     task, step, provenance, licence, sha256 of each file
+    README.md                model card: what it is, numbers, licences, use
+    params.npz               parameters, `/`-separated names, and the constants
+    config.json              config of the run
+    pose_vector.json         names, groups, sides, ranges, units of the vector
+    pose_vector.schema.json  the same as a JSON schema of one frame
+    stablehlo/, onnx/        the network as programs, where there are any
+    edtn_runtime.py          runs the ONNX files without JAX
+    manifest.json            task, step, provenance, licences, sha256 of each
 
-Nothing in them is executed when they are read, and every file is compared with
-its hash.
+A bundle is a folder, or the same files in a .zip. Nothing in it is executed
+when it is read, and every file is compared with its hash.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import pathlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,23 +33,30 @@ import ml_collections
 import numpy as np
 from absl import logging
 
-from data import files
 from data.pose_vector import POSE_NUMBERS
-from edtn_jax import checkpoints
+from edtn_jax import bundle_card, checkpoints, runtime
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 
-FORMAT = 'edtn-bundle-1'
+# Of the first format, bundles were flat and had no zip; they are still read.
+FORMAT = 'edtn-bundle-2'
 DTYPES = ('float32', 'float16')
-_MANIFEST = 'manifest.json'
+_MANIFEST = runtime.MANIFEST
 _PARAMS, _CONFIG, _POSE = 'params.npz', 'config.json', 'pose_vector.json'
+_SCHEMA, _RUNTIME, _CARD = (
+  'pose_vector.schema.json',
+  'edtn_runtime.py',
+  'README.md',
+)
 # Of a config, what may be a path, or several, comma-separated.
 _PATHS = (
   'init_from', 'resume_from', 'data.path', 'face.landmarks', 'face.model',
   'face.pose_adapter', 'loss.vgg_weights',
 )  # fmt: skip
-# Of a manifest, what reading needs.
-_KEYS = ('task', 'checkpoint_step', 'averaged', 'sha256')
+# What does not shrink is not compressed.
+_STORED = ('.npz', '.onnx', '.stablehlo')
+# Zip files know no earlier day; all of ours are alike.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 class BundleError(checkpoints.CheckpointError):
@@ -62,9 +74,9 @@ def write_bundle(
   """Writes a bundle; it appears complete or not at all.
 
   Args:
-    output: directory to make.
+    output: directory, or file that ends in .zip, to make.
     found: what goes into it.
-    programs: content by file name.
+    programs: content by file name, `/`-separated.
     entries: goes into the manifest.
     dtype: type in which parameters are stored, of `DTYPES`.
 
@@ -75,31 +87,34 @@ def write_bundle(
     BundleError: if `output` exists or the type is unknown.
   """
   check_output(output, dtype)
-  output = pathlib.Path(output)
-  with _new_directory(output) as partial:
-    arrays = {
-      name: array.astype(dtype) for name, array in leaves(found.params).items()
-    }
-    files.write_npz(partial / _PARAMS, {**arrays, **found.constants})
-    schema = [dataclasses.asdict(number) for number in POSE_NUMBERS]
-    (partial / _POSE).write_text(json.dumps(schema, indent=2))
-    (partial / _CONFIG).write_text(config_lib.to_json(_portable(found.config)))
-    for name, content in programs.items():
-      (partial / name).write_bytes(content)
-    provenance = workdir_lib.provenance()
-    # Arguments hold paths; see `_portable`.
-    del provenance['argv']
-    manifest = {
-      'format': FORMAT,
-      'task': found.config.task,
-      'checkpoint_step': found.step,
-      'averaged': found.averaged,
-      'dtype': dtype,
-      **entries,
-      'provenance': provenance,
-      'sha256': {p.name: _sha256(p) for p in sorted(partial.iterdir())},
-    }
-    files.write_json(partial / _MANIFEST, manifest)
+  contents = {
+    _PARAMS: _params_file(found, dtype),
+    _CONFIG: config_lib.to_json(_portable(found.config)).encode(),
+    **_pose_files(),
+    **programs,
+  }
+  if any(name.startswith('onnx/') for name in programs):
+    contents[_RUNTIME] = pathlib.Path(runtime.__file__).read_bytes()
+  provenance = workdir_lib.provenance()
+  # Arguments hold paths; see `_portable`.
+  del provenance['argv']
+  manifest = {
+    'format': FORMAT,
+    'task': found.config.task,
+    'checkpoint_step': found.step,
+    'averaged': found.averaged,
+    'dtype': dtype,
+    'num_parameters': sum(x.size for x in leaves(found.params).values()),
+    **entries,
+    'provenance': provenance,
+  }
+  contents[_CARD] = bundle_card.card(manifest).encode()
+  manifest['sha256'] = {
+    name: hashlib.sha256(contents[name]).hexdigest()
+    for name in sorted(contents)
+  }
+  contents[_MANIFEST] = (json.dumps(manifest, indent=2) + '\n').encode()
+  _write(pathlib.Path(output), contents)
   logging.info('Exported %s to %s', found.path, output)
   return manifest
 
@@ -117,8 +132,10 @@ def check_output(output: str | os.PathLike, dtype: str = 'float32') -> None:
 
 
 def is_bundle(path: str | os.PathLike) -> bool:
-  """Whether a directory looks like a bundle, sound or not."""
+  """Whether a directory or .zip looks like a bundle, sound or not."""
   path = pathlib.Path(path)
+  if path.is_file():
+    return path.suffix == '.zip'
   return (path / _MANIFEST).is_file() and (path / _PARAMS).is_file()
 
 
@@ -149,7 +166,7 @@ def read_bundle(path: str | os.PathLike) -> checkpoints.Checkpoint:
   """Reads a bundle after comparing each file with its hash.
 
   Args:
-    path: the directory.
+    path: directory or .zip.
 
   Returns:
     The checkpoint; parameters are float32, whatever they are stored as.
@@ -158,28 +175,19 @@ def read_bundle(path: str | os.PathLike) -> checkpoints.Checkpoint:
     BundleError: if it is no bundle, incomplete, or not what was written; names
       every file that is not.
   """
-  path = pathlib.Path(path)
-  manifest = read_manifest(path)
-  problems = []
-  for name, digest in manifest['sha256'].items():
-    if not (path / name).is_file():
-      problems.append(f'{name} is missing')
-    elif _sha256(path / name) != digest:
-      problems.append(f'{name} is not the file that was written (sha256)')
-  if problems:
-    raise BundleError(
-      f'{path} is damaged: {"; ".join(problems)}. Export or copy it again.'
-    )
+  opened = open_bundle(path)
   try:
-    stored = files.read_npz(path / _PARAMS)
-    config = checkpoints.parse_config((path / _CONFIG).read_text())
+    stored = _read_arrays(opened.read(_PARAMS))
+    config = checkpoints.parse_config(opened.read(_CONFIG).decode())
     params = _tree(
       {k: v.astype(np.float32) for k, v in stored.items() if '/' in k}
     )
-  except (OSError, ValueError) as error:
+  # A zip file inside that is damaged has an error of its own.
+  except (OSError, ValueError, zipfile.BadZipFile) as error:
     raise BundleError(
       f'{path} is damaged: {error}. Export or copy it again.'
     ) from error
+  manifest = opened.manifest
   logging.info('Read %s, step %d', path, manifest['checkpoint_step'])
   return checkpoints.Checkpoint(
     config=config,
@@ -191,32 +199,29 @@ def read_bundle(path: str | os.PathLike) -> checkpoints.Checkpoint:
   )
 
 
-def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
-  """Reads the manifest of a bundle.
+def open_bundle(path: str | os.PathLike) -> runtime.BundleFiles:
+  """Opens a bundle, each file compared with its hash.
 
   Raises:
-    BundleError: if there is none, or it is not of this format.
+    BundleError: see `read_bundle`.
   """
-  path = pathlib.Path(path) / _MANIFEST
   try:
-    manifest = json.loads(path.read_bytes())
-  except (OSError, ValueError) as error:
-    raise BundleError(f'{path} cannot be read: {error}') from error
-  if not isinstance(manifest, dict) or manifest.get('format') != FORMAT:
-    raise BundleError(f'{path} is no manifest of the format {FORMAT!r}')
-  hashes = manifest.get('sha256')
-  missing = [key for key in _KEYS if key not in manifest]
-  if missing or not isinstance(hashes, dict):
-    raise BundleError(f'{path} is damaged: it lacks {missing or "hashes"}')
-  unnamed = {_PARAMS, _CONFIG} - hashes.keys()
-  # A hash of a file elsewhere would only confuse.
-  strange = [name for name in hashes if pathlib.Path(name).name != name]
-  if unnamed or strange:
-    raise BundleError(
-      f'{path} is damaged: no hash of {sorted(unnamed)}, strange names '
-      f'{strange}'
-    )
-  return manifest
+    opened = runtime.BundleFiles(path)
+  except runtime.BundleFileError as error:
+    raise BundleError(str(error)) from error
+  unnamed = {_PARAMS, _CONFIG} - set(opened.names)
+  if unnamed:
+    raise BundleError(f'{path} is damaged: no hash of {sorted(unnamed)}')
+  return opened
+
+
+def read_manifest(path: str | os.PathLike) -> dict[str, Any]:
+  """Reads the manifest of a bundle, and compares its files with it.
+
+  Raises:
+    BundleError: see `read_bundle`.
+  """
+  return open_bundle(path).manifest
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -263,22 +268,82 @@ def _portable(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
   return config
 
 
+def _params_file(found: checkpoints.Checkpoint, dtype: str) -> bytes:
+  arrays = {
+    name: array.astype(dtype) for name, array in leaves(found.params).items()
+  }
+  file = io.BytesIO()
+  np.savez(file, **{**arrays, **found.constants})
+  return file.getvalue()
+
+
+def _read_arrays(content: bytes) -> dict[str, np.ndarray]:
+  with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+    return {name: stored[name] for name in stored.files}
+
+
+def _pose_files() -> dict[str, bytes]:
+  """The pose vector: what its numbers are, and a schema of one frame."""
+  numbers = [dataclasses.asdict(number) for number in POSE_NUMBERS]
+  schema = {
+    '$schema': 'https://json-schema.org/draft/2020-12/schema',
+    'title': 'Pose vector of an anime head, one frame',
+    'type': 'array',
+    'prefixItems': [
+      {
+        'title': n['name'],
+        'description': n['meaning'] + (f', {n["unit"]}' if n['unit'] else ''),
+        'type': 'number',
+        'minimum': n['low'],
+        'maximum': n['high'],
+      }
+      for n in numbers
+    ],
+    'items': False,
+    'minItems': len(numbers),
+  }
+  return {
+    _POSE: json.dumps(numbers, indent=2).encode(),
+    _SCHEMA: json.dumps(schema, indent=2).encode(),
+  }
+
+
+def _write(output: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+  with _new_directory(output) as partial:
+    if output.suffix == '.zip':
+      # Named last: what is interrupted leaves nothing under that name.
+      file = partial / output.name
+      _write_zip(file, contents)
+      os.replace(file, output)
+      return
+    folder = partial / 'bundle'
+    for name, content in contents.items():
+      path = folder / name
+      path.parent.mkdir(parents=True, exist_ok=True)
+      path.write_bytes(content)
+    os.replace(folder, output)
+
+
+def _write_zip(path: pathlib.Path, contents: Mapping[str, bytes]) -> None:
+  with zipfile.ZipFile(path, 'x') as archive:
+    for name, content in contents.items():
+      entry = zipfile.ZipInfo(name, _ZIP_DATE)
+      entry.external_attr = 0o644 << 16
+      stored = name.endswith(_STORED)
+      entry.compress_type = (
+        zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+      )
+      archive.writestr(entry, content)
+
+
 @contextlib.contextmanager
 def _new_directory(output: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A directory that gets its name when the block ends well."""
+  """A folder beside the output that is gone when the block ends."""
   output.parent.mkdir(parents=True, exist_ok=True)
   partial = pathlib.Path(
     tempfile.mkdtemp(dir=output.parent, prefix=f'.{output.name}.')
   )
   try:
     yield partial
-    os.chmod(partial, 0o755)
-    os.replace(partial, output)
-  except BaseException:
+  finally:
     shutil.rmtree(partial, ignore_errors=True)
-    raise
-
-
-def _sha256(path: pathlib.Path) -> str:
-  with open(path, 'rb') as file:
-    return hashlib.file_digest(file, 'sha256').hexdigest()

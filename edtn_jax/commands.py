@@ -79,21 +79,32 @@ def export(
   output: str,
   step: int = -1,
   dtype: str = 'float32',
-  program: bool = True,
+  formats: str = 'stablehlo,onnx',
+  opset: int = 17,
+  raw: bool = False,
 ) -> int:
   """Export a checkpoint for inference without the training stack.
 
   Args:
     workdir: directory of the run
-    output: directory to make
+    output: directory, or file that ends in .zip, to make
     step: checkpoint step; -1 takes the newest
     dtype: type of the stored parameters, float32 or float16
-    program: whether to write the network as a StableHLO program as well
+    formats: programs to write, comma-separated: stablehlo (cpu, cuda, tpu),
+      onnx (needs the extra [onnx]); empty writes none
+    opset: version of ONNX's operators
+    raw: parameters as trained, instead of their moving average
   """
   from edtn_jax.export import export_run
 
   manifest = export_run(
-    workdir, output, step=_step(step), dtype=dtype, program=program
+    workdir,
+    output,
+    step=_step(step),
+    averaged=False if raw else None,
+    dtype=dtype,
+    formats=_words(formats),
+    opset=opset,
   )
   print(json.dumps(manifest, indent=2))
   return 0

@@ -156,13 +156,15 @@ def test_raw_parameters_where_there_is_no_average(tmp_path, run, generator):
 
 
 def test_a_bundle_draws_the_same(tmp_path, run, generator):
-  manifest = export_run(run, tmp_path / 'bundle', program=False)
+  manifest = export_run(run, tmp_path / 'bundle', formats=())
   files = {p.name for p in (tmp_path / 'bundle').iterdir()}
   assert files == {
     'params.npz',
     'config.json',
     'pose_vector.json',
+    'pose_vector.schema.json',
     'manifest.json',
+    'README.md',
   }
   assert manifest['task'] == 'anime_generator'
   assert manifest['checkpoint_step'] == STEP
@@ -182,11 +184,13 @@ def test_a_bundle_draws_the_same(tmp_path, run, generator):
 
 @pytest.mark.slow
 def test_the_program_draws_any_number_of_pictures(tmp_path, run, generator):
-  manifest = export_run(run, tmp_path / 'bundle')
-  assert manifest['max_abs_error'] < 1e-4
+  manifest = export_run(run, tmp_path / 'bundle', formats=('stablehlo',))
+  entry = manifest['programs']['stablehlo/generator.stablehlo']
+  assert entry['max_abs_error'] < 1e-4
   poses, source = _poses(4), _source()
   frames = list(generator.animate(source, poses, 4))
-  blob = (tmp_path / 'bundle' / 'generator.stablehlo').read_bytes()
+  folder = tmp_path / 'bundle' / 'stablehlo'
+  blob = (folder / 'generator.stablehlo').read_bytes()
   program = jax.export.deserialize(bytearray(blob))
   assert set(program.platforms) == {'cpu', 'cuda', 'tpu'}
   image = program.call(np.stack([source / 255] * 4).astype(np.float32), poses)
@@ -195,7 +199,7 @@ def test_the_program_draws_any_number_of_pictures(tmp_path, run, generator):
 
 def test_a_small_bundle(tmp_path, run, monkeypatch):
   for dtype in ('float32', 'float16'):
-    export_run(run, tmp_path / dtype, dtype=dtype, program=False)
+    export_run(run, tmp_path / dtype, dtype=dtype, formats=())
   whole, half = (
     (tmp_path / name / 'params.npz').stat().st_size
     for name in ('float32', 'float16')
@@ -215,13 +219,13 @@ def test_a_small_bundle(tmp_path, run, monkeypatch):
   assert difference.mean() < 1
   monkeypatch.setattr(export_lib, 'ROUNDING_TOLERANCE', 0.0)
   with pytest.raises(ExportError, match='export with float32'):
-    export_run(run, tmp_path / 'other', dtype='float16', program=False)
+    export_run(run, tmp_path / 'other', dtype='float16', formats=())
   assert not (tmp_path / 'other').exists()
 
 
 def test_one_wrong_byte_is_found(tmp_path, run):
   folder = tmp_path / 'bundle'
-  export_run(run, folder, program=False)
+  export_run(run, folder, formats=())
   params = bytearray((folder / 'params.npz').read_bytes())
   params[1000] ^= 1
   (folder / 'params.npz').write_bytes(params)
@@ -264,7 +268,7 @@ def test_without_a_shipped_one_the_way_to_one_is_told(tmp_path, monkeypatch):
 
 
 def test_the_shipped_one_is_found_by_default(tmp_path, run, monkeypatch):
-  export_run(run, tmp_path / 'anime_generator', program=False)
+  export_run(run, tmp_path / 'anime_generator', formats=())
   monkeypatch.setattr(shipped, 'FOLDER', tmp_path)
   assert load_generator().description['generator_step'] == STEP
 

@@ -21,6 +21,7 @@ from edtn_jax.bundles import BundleError
 from edtn_jax.convert.store import write_run
 from edtn_jax.export import ExportError, export_run, translator
 from edtn_jax.export.origin import origin
+from edtn_jax.export.program import Allowed
 from edtn_jax.reenact_run import check_expression_space
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
@@ -50,8 +51,10 @@ def run(tmp_path_factory):
 
 
 def test_bundle_gives_the_networks_numbers(run, tmp_path):
-  manifest = export_run(run, tmp_path / 'bundle')
-  blob = (tmp_path / 'bundle' / 'translator.stablehlo').read_bytes()
+  manifest = export_run(run, tmp_path / 'bundle', formats=('stablehlo',))
+  blob = (
+    tmp_path / 'bundle' / 'stablehlo' / 'translator.stablehlo'
+  ).read_bytes()
   program = jax.export.deserialize(bytearray(blob))
   assert set(program.platforms) == {'cpu', 'cuda', 'tpu'}
   rng = np.random.default_rng(1)
@@ -63,13 +66,17 @@ def test_bundle_gives_the_networks_numbers(run, tmp_path):
     translate(expression, jaw_pose),
     atol=1e-6,
   )
-  assert manifest['max_abs_error'] < 1e-5
+  (entry,) = manifest['programs'].values()
+  assert entry['max_abs_error'] < entry['allowed_max_abs_error'] == 1e-5
   assert manifest['checkpoint_step'] == 3
 
 
 def test_bundle_is_complete_and_hashed(run, tmp_path):
   manifest = export_run(run, tmp_path / 'bundle')
-  files = {p.name for p in (tmp_path / 'bundle').iterdir()}
+  folder = tmp_path / 'bundle'
+  files = {
+    p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file()
+  }
   assert files == {*manifest['sha256'], 'manifest.json'}
   for name, digest in manifest['sha256'].items():
     data = (tmp_path / 'bundle' / name).read_bytes()
@@ -82,7 +89,7 @@ def test_bundle_is_complete_and_hashed(run, tmp_path):
 
 
 def test_a_bundle_is_read_like_a_run(run, tmp_path):
-  export_run(run, tmp_path / 'bundle', program=False)
+  export_run(run, tmp_path / 'bundle', formats=())
   assert not list((tmp_path / 'bundle').glob('*.stablehlo'))
   rng = np.random.default_rng(1)
   expression = rng.standard_normal((5, 50)).astype(np.float32)
@@ -101,7 +108,7 @@ def test_a_bundle_is_read_like_a_run(run, tmp_path):
 
 
 def test_a_bundle_tells_no_paths_and_whose_it_is(run, tmp_path):
-  manifest = export_run(run, tmp_path / 'bundle', program=False)
+  manifest = export_run(run, tmp_path / 'bundle', formats=())
   assert manifest['task'] == 'expression_translation'
   assert 'argv' not in manifest['provenance']
   assert manifest['license'].startswith('Apache-2.0')
@@ -132,6 +139,7 @@ def test_no_path_of_this_machine_is_in_any_file(run, tmp_path):
   folder = tmp_path / 'bundle'
   bundles.write_bundle(folder, found, programs={}, entries=origin(found))
   for file in folder.iterdir():
+    assert file.is_file()
     assert b'private' not in file.read_bytes(), file.name
     assert bytes(tmp_path) not in file.read_bytes(), file.name
   again = bundles.read_bundle(folder)
@@ -155,7 +163,7 @@ def _rehashed(folder, name, content):
 @pytest.mark.parametrize('names', [('m/a', 'm/a/b'), ('m/a/b', 'm/a')])
 def test_an_array_that_holds_arrays_is_refused(run, tmp_path, names):
   folder = tmp_path / 'bundle'
-  export_run(run, folder, program=False)
+  export_run(run, folder, formats=())
   file = io.BytesIO()
   np.savez(file, **{name: np.zeros(3) for name in names})
   _rehashed(folder, 'params.npz', file.getvalue())
@@ -165,7 +173,7 @@ def test_an_array_that_holds_arrays_is_refused(run, tmp_path, names):
 
 def test_configs_that_describe_no_model_are_refused(run, tmp_path):
   folder = tmp_path / 'bundle'
-  export_run(run, folder, program=False)
+  export_run(run, folder, formats=())
   config = json.loads((folder / 'config.json').read_text())
 
   def put(**changes):
@@ -215,7 +223,7 @@ def test_converted_weights_are_not_ours(run, tmp_path):
 
 def test_every_damaged_file_is_named(run, tmp_path):
   folder = tmp_path / 'bundle'
-  export_run(run, folder, program=False)
+  export_run(run, folder, formats=())
   params = bytearray((folder / 'params.npz').read_bytes())
   params[len(params) // 2] ^= 1
   (folder / 'params.npz').write_bytes(params)
@@ -230,15 +238,17 @@ def test_every_damaged_file_is_named(run, tmp_path):
   ('change', 'said'),
   [
     ({'format': 'other'}, 'no manifest of the format'),
+    ({'format': 'edtn-bundle-9'}, 'newer edtn-jax'),
     ({'sha256': {}}, 'no hash of'),
     ({'sha256': 3}, 'hashes'),
     ({'task': None}, 'task'),
     ({'sha256': {'params.npz': '', 'config.json': '', '../x': ''}}, 'strange'),
+    ({'sha256': {'params.npz': '', 'config.json': '', 'c:/x': ''}}, 'strange'),
   ],
 )
 def test_a_manifest_that_cannot_be_used(run, tmp_path, change, said):
   folder = tmp_path / 'bundle'
-  export_run(run, folder, program=False)
+  export_run(run, folder, formats=())
   manifest = json.loads((folder / 'manifest.json').read_text()) | change
   kept = {k: v for k, v in manifest.items() if v is not None}
   (folder / 'manifest.json').write_text(json.dumps(kept))
@@ -247,10 +257,25 @@ def test_a_manifest_that_cannot_be_used(run, tmp_path, change, said):
 
 
 def test_failed_check_leaves_nothing(run, tmp_path, monkeypatch):
-  monkeypatch.setattr(translator, 'TOLERANCE', -1.0)
-  with pytest.raises(ExportError, match='differs'):
-    export_run(run, tmp_path / 'bundle')
+  for name in ('stablehlo', 'float16'):
+    allowed = {**translator.ALLOWED, name: Allowed(0.0)}
+    monkeypatch.setattr(translator, 'ALLOWED', allowed)
+    with pytest.raises(ExportError, match='differs from the network'):
+      export_run(run, tmp_path / 'bundle')
   assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_that_is_too_coarse_is_left_out(run, tmp_path, monkeypatch):
+  allowed = {**translator.ALLOWED, 'int8': Allowed(1e-7)}
+  monkeypatch.setattr(translator, 'ALLOWED', allowed)
+  manifest = export_run(run, tmp_path / 'bundle', formats=('onnx',))
+  assert list(manifest['programs']) == [
+    'onnx/translator.onnx',
+    'onnx/translator_fp16.onnx',
+  ]
+  assert list(manifest['programs_left_out']) == ['onnx/translator_int8.onnx']
+  card = (tmp_path / 'bundle' / 'README.md').read_text()
+  assert 'Left out: onnx/translator_int8.onnx differs' in card
 
 
 def test_existing_output_and_absent_run_are_refused(run, tmp_path):
@@ -261,6 +286,10 @@ def test_existing_output_and_absent_run_are_refused(run, tmp_path):
     export_run(tmp_path / 'none', tmp_path / 'other')
   with pytest.raises(BundleError, match='float64'):
     export_run(run, tmp_path / 'other', dtype='float64')
+  with pytest.raises(ExportError, match='tensorrt'):
+    export_run(run, tmp_path / 'other', formats=('tensorrt',))
+  with pytest.raises(ExportError, match='opset 16 is not known'):
+    export_run(run, tmp_path / 'other', opset=16)
 
 
 def test_wrong_model_lists_every_difference(run):

@@ -149,7 +149,9 @@ def test_a_whole_session(tmp_path):
   assert np.isfinite(result['metrics']['coefficient_error'])
   assert done.stdout.splitlines()[-1].startswith('| 12 |')
   run('export', '--workdir=run', '--output=bundle')
-  assert (tmp_path / 'bundle' / 'translator.stablehlo').stat().st_size
+  bundle = tmp_path / 'bundle'
+  assert (bundle / 'stablehlo' / 'translator.stablehlo').stat().st_size
+  assert (bundle / 'onnx' / 'translator.onnx').stat().st_size
   run(
     'reenact',
     '--driving=set',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,14 +15,25 @@ from data import pose_vector
 from edtn_jax import bundles, checkpoints
 from edtn_jax.animation.generator import AnimeGenerator
 from edtn_jax.animation.network import build_generator
-from edtn_jax.export import program as program_lib
+from edtn_jax.export import onnx_graph
+from edtn_jax.export.onnx_generator import generator_onnx
 from edtn_jax.export.origin import origin
+from edtn_jax.export.program import (
+  Allowed,
+  ExportError,
+  Function,
+  Network,
+  make_programs,
+)
 from generator.pirenderer.face_generator import FaceGenerator
 
-PROGRAM_NAME = 'generator.stablehlo'
-# Largest difference between the exported program and the network: one half of
-# a step of 8-bit colour, which bfloat16 compute may take.
-TOLERANCE = 0.5 / 255
+ALLOWED = {
+  # One half of a step of 8-bit colour, which bfloat16 compute may take.
+  'stablehlo': Allowed(0.5 / 255),
+  'float32': Allowed(1e-3, 1e-4),
+  # Steep edges of a warp may move by a fraction of a pixel.
+  'float16': Allowed(16 / 255, 0.5 / 255),
+}
 # Pictures whose parameters were rounded may differ so much on the average.
 ROUNDING_TOLERANCE = 1 / 255
 
@@ -31,18 +43,20 @@ def export_generator(
   output: str | pathlib.Path,
   *,
   dtype: str = 'float32',
-  program: bool = True,
+  formats: Sequence[str] = ('stablehlo',),
+  opset: int = onnx_graph.OPSET,
 ) -> dict[str, Any]:
-  """Writes the bundle and checks its pictures against the network's.
+  """Writes the bundle and checks its programs against the network.
 
   Args:
     found: checkpoint of an `anime_generator` run.
-    output: directory to make; it appears complete or not at all.
+    output: directory or .zip to make; it appears complete or not at all.
     dtype: type of the stored parameters; float16 halves the file.
-    program: whether to write `generator.stablehlo`: source_image
-      [B, size, size, 3] float32 in [0, 1] and pose [B, 20] to image
-      [B, size, size, 3] float32, to be clipped to [0, 1]. It holds the
+    formats: of `program.FORMATS`. Programs take source_image
+      [B, size, size, 3] in [0, 1] and pose [B, 20] and give image
+      [B, size, size, 3], to be clipped to [0, 1]; all float32. They hold the
       parameters as they are stored.
+    opset: version of ONNX's operators.
 
   Returns:
     The manifest; `rounding_error` is the mean difference of a picture of the
@@ -59,26 +73,40 @@ def export_generator(
   stored = jax.tree.map(
     lambda x: np.asarray(x).astype(dtype).astype(np.float32), params
   )
-  model, examples = build_generator(found.config.model), _examples(size)
-  network = functools.partial(_draw, model, stored)
+  network = _network(found, stored, size)
   entries = {**origin(found), 'image_size': size, 'rounding_error': 0.0}
   if dtype != 'float32':
+    model = build_generator(found.config.model)
     entries['rounding_error'] = _rounding_error(
-      functools.partial(_draw, model, params), network, examples
+      functools.partial(_draw, model, params),
+      network.reference,
+      list(network.inputs.values()),
     )
-  programs = {}
-  if program:
-    shapes = [array.shape[1:] for array in examples]
-    blob = program_lib.make_program(network, shapes)
-    programs[PROGRAM_NAME] = blob
-    entries |= {
-      'max_abs_error': program_lib.check_program(
-        blob, network, examples, TOLERANCE
-      ),
-      'platforms': program_lib.PLATFORMS,
-    }
+  programs = make_programs(network, formats, opset)
   return bundles.write_bundle(
-    output, found, programs=programs, entries=entries, dtype=dtype
+    output,
+    found,
+    programs=programs.files,
+    entries={**entries, **programs.manifest},
+    dtype=dtype,
+  )
+
+
+def _network(found: checkpoints.Checkpoint, params: Any, size: int) -> Network:
+  model = build_generator(found.config.model)
+  network = functools.partial(_draw, model, params)
+  wide = FaceGenerator(model.config, jnp.float32)
+  return Network(
+    name='generator',
+    traced=network,
+    reference=network,
+    float_reference=functools.partial(_draw, wide, params),
+    inputs=_examples(size),
+    output='image',
+    allowed=ALLOWED,
+    onnx=lambda precision, opset: generator_onnx(
+      model.config, {'params': params}, size, opset=opset, precision=precision
+    ),
   )
 
 
@@ -88,22 +116,20 @@ def _draw(model: FaceGenerator, params, images, poses) -> jax.Array:
 
 
 def _rounding_error(
-  network: program_lib.Network,
-  stored: program_lib.Network,
-  examples: list[np.ndarray],
+  network: Function, stored: Function, examples: list[np.ndarray]
 ) -> float:
   pictures = [f(*examples) for f in (network, stored)]
   error = float(jnp.abs(pictures[0] - pictures[1]).mean())
   # Written so that a NaN fails as well.
   if not error <= ROUNDING_TOLERANCE:
-    raise program_lib.ExportError(
+    raise ExportError(
       f'stored as asked, the parameters change pictures by {error:.3g} on the '
       f'average (allowed {ROUNDING_TOLERANCE:.3g}); export with float32'
     )
   return error
 
 
-def _examples(size: int) -> list[np.ndarray]:
+def _examples(size: int) -> dict[str, np.ndarray]:
   """Smooth pictures and poses in their range."""
   rng = np.random.default_rng(0)
   coarse = rng.random((3, 5, 5, 3)).astype(np.float32)
@@ -113,4 +139,7 @@ def _examples(size: int) -> list[np.ndarray]:
     for end in ('low', 'high')
   )
   poses = rng.uniform(low, high, (3, pose_vector.NUM_POSE))
-  return [np.asarray(images), poses.astype(np.float32)]
+  return {
+    'source_image': np.asarray(images),
+    'pose': poses.astype(np.float32),
+  }

@@ -52,8 +52,10 @@ def generator_onnx(
 
   Raises:
     ExportError: if the size does not fit, something is missing that the
-      config asks for, or the opset is unknown.
+      config asks for, or the opset or the precision is unknown.
   """
+  if precision == 'int8':
+    raise ExportError('there is no int8 form of the generator')
   if size % config.size_multiple:
     raise ExportError(
       f'pictures of {size} pixels a side: this network takes multiples of '

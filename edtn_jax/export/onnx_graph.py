@@ -20,8 +20,19 @@ OPSET = 17
 # What the layers are written for and tested with. GridSample came with 16; its
 # mode is spelt otherwise from 20 on.
 OPSETS = tuple(range(17, 22))
-PRECISIONS = ('float32', 'float16')
+# Of int8, matrices alone are; they are computed with in float32.
+PRECISIONS = ('float32', 'float16', 'int8')
+_LARGEST_INT8 = 127
 _BATCH = 'batch'
+
+
+def check_opset(opset: int) -> None:
+  """Raises ExportError if a version is not of `OPSETS`."""
+  if opset not in OPSETS:
+    raise ExportError(
+      f'ONNX opset {opset} is not known; give one of {OPSETS[0]} to '
+      f'{OPSETS[-1]}, such as --opset={OPSET}'
+    )
 
 
 def require(name: str) -> ModuleType:
@@ -51,7 +62,7 @@ class Graph:
 
   Attributes:
     opset: version of ONNX's operators.
-    precision: `float32` or `float16`, of weights and features.
+    precision: of `PRECISIONS`, of weights and features.
 
   Example:
     >>> graph = Graph()
@@ -67,11 +78,7 @@ class Graph:
       ExportError: if the version or the precision is unknown, or the package
         `onnx` is not installed.
     """
-    if opset not in OPSETS:
-      raise ExportError(
-        f'ONNX opset {opset} is not known; give one of {OPSETS[0]} to '
-        f'{OPSETS[-1]}, such as --opset={OPSET}'
-      )
+    check_opset(opset)
     if precision not in PRECISIONS:
       raise ExportError(f'precision {precision!r} is not one of {PRECISIONS}')
     self.opset = opset
@@ -96,7 +103,20 @@ class Graph:
 
   def weight(self, array: Any) -> str:
     """Adds an array in the precision of features; returns its name."""
-    return self.constant(array, self.precision)
+    half = self.precision == 'float16'
+    return self.constant(array, np.float16 if half else np.float32)
+
+  def int8_weight(self, array: Any) -> str:
+    """Adds a matrix as int8 with a scale for each column."""
+    array = np.asarray(array, np.float32)
+    scale = np.maximum(np.abs(array).max(0) / _LARGEST_INT8, 1e-12)
+    return self.node(
+      'DequantizeLinear',
+      self.constant(np.rint(array / scale), np.int8),
+      self.constant(scale),
+      self.constant(np.zeros(len(scale)), np.int8),
+      axis=1,
+    )
 
   def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
     """Adds an operator with one output; returns the output's name."""
@@ -117,7 +137,7 @@ class Graph:
     return self._cast(x, 'FLOAT16')
 
   def _cast(self, x: str, kind: str) -> str:
-    if self.precision == 'float32':
+    if self.precision != 'float16':
       return x
     return self.node('Cast', x, to=getattr(self._onnx.TensorProto, kind))
 

@@ -25,11 +25,15 @@ def origin(found: checkpoints.Checkpoint) -> dict[str, Any]:
     found: the checkpoint; files of its run are read where they are.
 
   Returns:
-    `license`; `metrics`, those of the validation at the checkpoint's step;
+    `license`; `assets`, what went into the parameters, see `assets`;
+    `metrics`, those of the validation at the checkpoint's step;
     `training`, the processes that worked on the run, without their arguments,
     which hold paths. What is not there is left out.
   """
-  entries: dict[str, Any] = {'license': _license(found.config)}
+  entries: dict[str, Any] = {
+    'license': _license(found.config),
+    'assets': assets(found.config),
+  }
   # <workdir>/checkpoints/<step>
   workdir = pathlib.Path(found.path).parent.parent
   metrics = _metrics(workdir, found.step)
@@ -42,6 +46,64 @@ def origin(found: checkpoints.Checkpoint) -> dict[str, Any]:
       for run in runs
     ]
   return entries
+
+
+_OURS = 'Apache-2.0, part of edtn-jax'
+
+
+def assets(config: ml_collections.ConfigDict) -> list[dict[str, str]]:
+  """Everything that went into a run's parameters, and whose terms it has.
+
+  Args:
+    config: of the run.
+
+  Returns:
+    `role`, `name` (of files the last part of their path) and `license`.
+  """
+  face, loss = config.get('face', {}), config.get('loss', {})
+  found = [('code', 'edtn-jax', 'Apache-2.0')]
+  data = config.data
+  if data.source in _OWN_DATA:
+    found.append(('data', _OWN_DATA[data.source], _OURS))
+  else:
+    found.append(('data', data.get('path') or data.source, _terms('data set')))
+  if 'model' in face:
+    own = face.model == 'procedural'
+    name = 'procedural head' if own else face.model
+    flame = "the FLAME model's, if it is one: see flame.is.tue.mpg.de"
+    found.append(('face model', name, _OURS if own else flame))
+  if 'pose_adapter' in face:
+    own = face.pose_adapter == 'fit'
+    name = 'fitted to the face model' if own else face.pose_adapter
+    found.append(
+      ('pose adapter', name, _OURS if own else _terms('pose adapter'))
+    )
+  if loss.get('objective') == 'vgg':
+    weights = (
+      "BSD-3-Clause if they are torchvision's; trained on ImageNet, whose "
+      'pictures have terms of their own'
+    )
+    found.append(
+      ('loss', f'VGG19 weights {_last(loss.get("vgg_weights"))}', weights)
+    )
+  if config.get('converted'):
+    found.append(('weights', 'converted', _terms('weights')))
+  before = config.get('init_from') or config.get('resume_from')
+  if before:
+    found.append(('first parameters', before, _terms('run')))
+  return [
+    {'role': role, 'name': _last(name), 'license': terms}
+    for role, name, terms in found
+  ]
+
+
+def _terms(of: str) -> str:
+  return f"that {of}'s own terms"
+
+
+def _last(path: str | None) -> str:
+  """Last part of a path, which may be of the machine that trained."""
+  return (path or '').rstrip('/').rsplit('/', 1)[-1]
 
 
 def _license(config: ml_collections.ConfigDict) -> str:

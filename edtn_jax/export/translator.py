@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,15 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from edtn_jax import bundles, checkpoints
-from edtn_jax.export import program as program_lib
+from edtn_jax.export import onnx_graph
+from edtn_jax.export.onnx_translator import translator_onnx
 from edtn_jax.export.origin import origin
+from edtn_jax.export.program import Allowed, Network, make_programs
 from edtn_jax.translation.inference import make_translate
-from edtn_jax.translation.network import build_translator
+from edtn_jax.translation.network import (
+  NUM_EXPRESSION,
+  NUM_JAW,
+  build_translator,
+)
 
-PROGRAM_NAME = 'translator.stablehlo'
-# Largest difference between the exported program and the network.
-TOLERANCE = 1e-5
-_SHAPES = ((50,), (3,))
+# Coefficients go from 0 to 1; int8 is for those who need small files.
+ALLOWED = {
+  'stablehlo': Allowed(1e-5),
+  'float32': Allowed(1e-5),
+  'float16': Allowed(1e-2, 1e-3),
+  'int8': Allowed(1e-2),
+}
+_NUM_EXAMPLES = 512
 
 
 def export_translator(
@@ -26,56 +37,73 @@ def export_translator(
   output: str | pathlib.Path,
   *,
   dtype: str = 'float32',
-  program: bool = True,
+  formats: Sequence[str] = ('stablehlo',),
+  opset: int = onnx_graph.OPSET,
 ) -> dict[str, Any]:
-  """Writes the bundle and checks the exported program against the network.
+  """Writes the bundle and checks its programs against the network.
 
   Args:
     found: checkpoint of an expression translation run.
-    output: directory to make; it appears complete or not at all.
-    dtype: type of the stored parameters; the program's are float32.
-    program: whether to write `translator.stablehlo`: expression [B, 50] and
-      jaw_pose [B, 3] to pose coefficients [B, 17].
+    output: directory or .zip to make; it appears complete or not at all.
+    dtype: type of the stored parameters; the programs' are the checkpoint's.
+    formats: of `program.FORMATS`. Programs take expression [B, 50] and
+      jaw_pose [B, 3] and give pose coefficients [B, 17], float32.
+    opset: version of ONNX's operators.
 
   Returns:
     The manifest.
 
   Raises:
     BundleError: if `output` exists.
-    ExportError: if the check fails.
+    ExportError: if a check fails.
     CheckpointError: if the checkpoint cannot be used.
   """
   bundles.check_output(output, dtype)
-  translate = make_translate(found)
-  programs, entries = {}, origin(found)
-  if program:
-    blob = program_lib.make_program(_network(found), _SHAPES)
-    programs[PROGRAM_NAME] = blob
-    entries |= {
-      'max_abs_error': program_lib.check_program(
-        blob, translate, _examples(), TOLERANCE
-      ),
-      'platforms': program_lib.PLATFORMS,
-    }
+  programs = make_programs(_network(found), formats, opset)
   return bundles.write_bundle(
-    output, found, programs=programs, entries=entries, dtype=dtype
+    output,
+    found,
+    programs=programs.files,
+    entries={**origin(found), **programs.manifest},
+    dtype=dtype,
   )
 
 
-def _network(found: checkpoints.Checkpoint) -> program_lib.Network:
-  model = build_translator(found.config.model)
-  params = jax.tree.map(jnp.asarray, found.params['model'])
+def _network(found: checkpoints.Checkpoint) -> Network:
+  config = found.config.model
+  translate = make_translate(found)
+  params = found.params['model']
 
-  def apply(expression, jaw_pose):
-    return model.apply({'params': params}, expression, jaw_pose)
+  def apply(model, expression, jaw_pose):
+    tree = jax.tree.map(jnp.asarray, params)
+    return model.apply({'params': tree}, expression, jaw_pose)
 
-  return apply
+  model = build_translator(config)
+  wide = model.clone(dtype=jnp.float32)
+  return Network(
+    name='translator',
+    traced=lambda *inputs: apply(model, *inputs),
+    reference=translate,
+    float_reference=lambda *inputs: apply(wide, *inputs),
+    inputs=_examples(),
+    output='pose_coeffs',
+    allowed=ALLOWED,
+    onnx=lambda precision, opset: translator_onnx(
+      params, config.negative_slope, opset=opset, precision=precision
+    ),
+    optional=('int8',),
+  )
 
 
-def _examples() -> list[np.ndarray]:
+def _examples() -> dict[str, np.ndarray]:
   """Random codes."""
   rng = np.random.default_rng(0)
-  return [
-    (scale * rng.standard_normal((7, *shape))).astype(np.float32)
-    for shape, scale in zip(_SHAPES, (1, 0.2), strict=True)
-  ]
+  return {
+    name: (scale * rng.standard_normal((_NUM_EXAMPLES, size))).astype(
+      np.float32
+    )
+    for name, size, scale in (
+      ('expression', NUM_EXPRESSION, 1),
+      ('jaw_pose', NUM_JAW, 0.2),
+    )
+  }
