@@ -171,8 +171,22 @@ def test_a_clip_without_a_face_is_refused(tmp_path):
 
 def test_a_resting_frame_that_is_not_there_is_refused(tmp_path):
   folder = write_frames(tmp_path / 'frames', [3, 4])
-  driver, _ = make_driver(folder, resting=('0000002', 'x'))
-  with driver, pytest.raises(drivers.DriverError, match='no frame 0000002, x'):
+  # The driver's own names alone: the network's neutral is found by them.
+  driver, _ = make_driver(folder, resting=('0000002', '1', 'x'))
+  with (
+    driver,
+    pytest.raises(
+      drivers.DriverError,
+      match='no frame 0000002, 1, x; its frames are called 0000000 to 0000001',
+    ),
+  ):
+    list(driver)
+
+
+def test_a_resting_frame_without_a_face_is_refused(tmp_path):
+  folder = write_frames(tmp_path / 'frames', [3, 0, 4])
+  driver, _ = make_driver(folder, resting=('0000001', '0000002'))
+  with driver, pytest.raises(drivers.DriverError, match=r'no face .* 0000001;'):
     list(driver)
 
 

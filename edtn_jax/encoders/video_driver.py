@@ -143,14 +143,14 @@ class VideoDriver(drivers.Driver):
           'tenth of the picture. Cut the clip to it'
         )
       started = time.perf_counter()
-      resting = self._resting_rows(len(lost))
+      resting = self._resting_rows(lost)
       chunks = list(self._encoder.codes(rows, self._reader.size, resting))
     found = {
       name: bridge(np.concatenate([c[name] for c in chunks]), lost)
       for name in CODES
     }
     self._seconds['codes'] = time.perf_counter() - started
-    names = tuple(f'{i:07d}' for i in range(len(lost)))
+    names = tuple(map(_frame_name, range(len(lost))))
     self._note_faults(lost)
     self._shown = head_square(boxes[~lost], self._reader.size)
     clip = codes.CodeClip(
@@ -184,19 +184,22 @@ class VideoDriver(drivers.Driver):
     self._seconds = clock.seconds()
     return np.array(boxes)
 
-  def _resting_rows(self, count: int) -> list[int]:
+  def _resting_rows(self, lost: np.ndarray) -> list[int]:
     """Numbers of the frames that are named as resting."""
-    unknown = [
-      name
-      for name in self._resting
-      if not name.isdecimal() or int(name) >= count
-    ]
+    numbers = {_frame_name(i): i for i in range(len(lost))}
+    unknown = [name for name in self._resting if name not in numbers]
     if unknown:
       raise drivers.DriverError(
         f'{self.name}: no frame {", ".join(unknown)}; its frames are called '
-        f'0000000 to {count - 1:07d}'
+        f'{_frame_name(0)} to {_frame_name(len(lost) - 1)}'
       )
-    return [int(name) for name in self._resting]
+    faceless = [name for name in self._resting if lost[numbers[name]]]
+    if faceless:
+      raise drivers.DriverError(
+        f'{self.name}: no face in the neutral frames {", ".join(faceless)}; '
+        'name frames that show the face at rest'
+      )
+    return [numbers[name] for name in self._resting]
 
   def _note_faults(self, lost: np.ndarray) -> None:
     self.skipped = [
@@ -259,6 +262,10 @@ def head_square(
   ends = np.minimum(corner + round(side), size)
   start = np.maximum(corner, 0)
   return int(start[0]), int(start[1]), int(ends[0]), int(ends[1])
+
+
+def _frame_name(number: int) -> str:
+  return f'{number:07d}'
 
 
 def _box(face: FaceFrame) -> np.ndarray:

@@ -55,6 +55,7 @@ class NeutralFinder:
     self._fraction = fraction
     self._every = 1
     self._seen = 0
+    self._first = self._last = ''
     self._kept: list[tuple[str, np.ndarray]] = []
 
   def add(
@@ -72,6 +73,9 @@ class NeutralFinder:
       global_pose: [T, 3] float, axis-angle radians.
       pose_coeffs: [T, 17] float, network output.
     """
+    if len(frames):
+      self._first = self._first if self._seen else frames[0]
+      self._last = frames[-1]
     rows = np.concatenate([expression, global_pose, pose_coeffs], axis=1)
     for i, name in enumerate(frames):
       # Copies: a view would keep the whole chunk alive.
@@ -99,8 +103,8 @@ class NeutralFinder:
     if missing:
       raise NeutralError(
         f'neutral frames not found among {self._seen} frames: '
-        f'{", ".join(missing)}. Names are as in the column "frame" of '
-        'pose_vectors.csv'
+        f'{", ".join(missing)}. They are called {self._first!r} to '
+        f'{self._last!r}'
       )
     rows = np.stack([row for _, row in self._kept])
     names = [name for name, _ in self._kept]
