@@ -109,6 +109,10 @@ def test_json_of_something_else_is_refused():
     ('model.negative_slope', -1.0),
     ('face.landmarks', 'no.npy'),
     ('train.profile_steps', (1,)),
+    ('train.ema_decay', 1.0),
+    ('optimizer.b1', 1.0),
+    ('optimizer.b2', 1.0),
+    ('optimizer.weight_decay', 0.1),
   ],
 )
 def test_wrong_values_are_found_before_any_work(key, value):

@@ -52,7 +52,7 @@ def _validate_training(check: Checker, ways: int) -> None:
       'num_steps or num_epochs must be above 0',
       'Set --config.train.num_epochs=50.',
     )
-  check.at_least('train.ema_decay', 0, high=1)
+  _validate_decay(check, 'train.ema_decay')
   profile = check.get('train.profile_steps')
   if profile is not None and len(profile) != 2:
     check.add(
@@ -62,6 +62,15 @@ def _validate_training(check: Checker, ways: int) -> None:
       'Set --config.train.profile_steps="(10, 20)".',
     )
   check.at_least('seed', 0)
+
+
+def _validate_decay(check: Checker, key: str) -> None:
+  """At 1 a moving average would never see what it averages."""
+  value = check.get(key)
+  if value is not None and not 0 <= value < 1:
+    check.add(
+      key, value, 'must be at least 0 and below 1', f'Set --config.{key}=0.9.'
+    )
 
 
 def _validate_batch(check: Checker, ways: int) -> None:
@@ -94,7 +103,15 @@ def _validate_optimizer(check: Checker) -> None:
   for key in ('learning_rate', 'clip_norm', 'weight_decay', 'warmup_steps'):
     check.at_least(f'optimizer.{key}', 0)
   for key in ('b1', 'b2'):
-    check.at_least(f'optimizer.{key}', 0, high=1)
+    _validate_decay(check, f'optimizer.{key}')
+  name, decay = check.get('optimizer.name'), check.get('optimizer.weight_decay')
+  if decay and name != 'adamw':
+    check.add(
+      'optimizer.weight_decay',
+      decay,
+      f'is not used by {name}',
+      'Set --config.optimizer.name=adamw, or leave it 0.',
+    )
   # A drop at step 0 would be a lower learning rate under another name.
   drops = check.get('optimizer.schedule') == 'drop'
   check.at_least('optimizer.drop_step', 1 if drops else 0)
