@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edtn_jax.convert.fomm import convert_fomm, read_fomm_arrays
+from edtn_jax.convert.fomm import convert_fomm, fomm_arrays
+from edtn_jax.convert.generators import read_generator_arrays
 from edtn_jax.convert.table import ConversionError
 from generator.fomm import TINY
 from tests import torch_samples as samples
@@ -65,11 +66,11 @@ def test_checkpoints_of_both_forms(tmp_path, lightning):
   names = ['generator.a.bias', 'kp_detector.b.bias', 'discriminator.c.bias']
   path = tmp_path / 'vox.pth.tar'
   path.write_bytes(torch_file(names, lightning))
-  arrays = read_fomm_arrays(path)
+  arrays = fomm_arrays(read_generator_arrays(path), path)
   assert {k: float(x[0]) for k, x in arrays.items()} == {
     'generator.a.bias': 1,
     'kp_detector.b.bias': 2,
   }
   path.write_bytes(torch_file(names[::2], lightning))
   with pytest.raises(ConversionError, match='no weights of kp_detector'):
-    read_fomm_arrays(path)
+    fomm_arrays(read_generator_arrays(path), path)

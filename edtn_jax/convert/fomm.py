@@ -10,7 +10,6 @@ import numpy as np
 
 from edtn_jax.convert.networks import expected_variables
 from edtn_jax.convert.table import ConversionError, Rule, convert_arrays
-from edtn_jax.convert.torch_file import read_torch_file
 from generator.fomm import FirstOrderMotion, FOMMConfig
 from generator.fomm.blocks import band_limit_kernel
 from generator.fomm.params import TABLE
@@ -18,29 +17,6 @@ from generator.fomm.params import TABLE
 RULES = tuple(Rule(*row) for row in TABLE)
 # Networks of a checkpoint that animate; discriminator and optimizers do not.
 NETWORKS = ('generator', 'kp_detector')
-
-
-def read_fomm_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-  """Reads the networks that animate from a checkpoint.
-
-  Args:
-    path: a file of torch.save, as the authors publish it (one state dict for
-      each network) or a Lightning checkpoint (`state_dict`). Nothing in it is
-      executed.
-
-  Returns:
-    Arrays by name, which begins with `generator.` or `kp_detector.`.
-
-  Raises:
-    ConversionError: if a network is missing.
-    edtn_jax.convert.torch_file.TorchFileError: if the file cannot be read.
-  """
-  content = read_torch_file(path, skip_unknown=True)
-  if isinstance(content, Mapping) and 'state_dict' in content:
-    content = content['state_dict']
-  return fomm_arrays(
-    {k: v for k, v in _named(content) if isinstance(v, np.ndarray)}, path
-  )
 
 
 def fomm_arrays(
@@ -79,7 +55,7 @@ def convert_fomm(
   """Converts public weights.
 
   Args:
-    arrays: see `read_fomm_arrays`.
+    arrays: see `fomm_arrays`.
     config: the sizes that the weights have, with `compat`.
 
   Returns:
@@ -91,7 +67,7 @@ def convert_fomm(
 
   Example:
     >>> config = dataclasses.replace(FULL, compat=True)
-    >>> variables = convert_fomm(read_fomm_arrays('vox.pth.tar'), config)
+    >>> variables = convert_fomm(fomm_arrays(arrays, 'vox.pth.tar'), config)
   """
   _check_kernels(arrays, config)
   expected = expected_variables(FirstOrderMotion(config))
@@ -115,14 +91,3 @@ def _check_kernels(arrays, config) -> None:
       f'motion_downsample = {config.motion_downsample}, {wanted.shape}; set '
       'the factor that the weights were trained with'
     )
-
-
-def _named(content):
-  """Pairs of full name and value, of one state dict or of several."""
-  if not isinstance(content, Mapping):
-    return
-  for name, value in content.items():
-    if isinstance(value, Mapping):
-      yield from ((f'{name}.{inner}', x) for inner, x in value.items())
-    else:
-      yield str(name), value

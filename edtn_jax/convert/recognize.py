@@ -59,7 +59,8 @@ MODELS = {
     "DECA's coarse encoder (deca_model.tar)",
     r'E_flame\..*',
     'E_flame.encoder.conv1.weight',
-    'use it as the encoder of driving videos',
+    'use it by: edtn reenact --driving=VIDEO --encoder=deca '
+    '--encoder_weights=DIR, edtn prepare --videos=DIRS likewise',
   ),
 }
 

@@ -69,22 +69,6 @@ class BarsPanel:
     self._labels = row_labels()
     self._background = self._draw_background()
 
-  def bar_box(self, name: str, value: float, side: int = 0) -> tuple[int, ...]:
-    """Where the bar of one coefficient is drawn.
-
-    Args:
-      name: coefficient, e.g. `eye_wink_left`.
-      value: in [0, 1].
-      side: for coefficients without sides, 0 is the picture's left bar and 1
-        its right one; ignored for pairs.
-
-    Returns:
-      (left, top, right, bottom) in pixels of the finished picture, right and
-      bottom exclusive.
-    """
-    box = self._bar(name, value, side)
-    return tuple(round(edge / _SUPERSAMPLE) for edge in box)
-
   def __call__(self, pose: np.ndarray) -> np.ndarray:
     """Draws one frame.
 

@@ -16,7 +16,6 @@ from flax import linen as nn
 from edtn_jax.encoders.deca.codes import NUM_CODES
 
 SIZE = 224  # pixels, height and width of a crop
-NUM_FEATURES = 2048
 # Blocks and width of every stage; a block's result is four times as wide.
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 _HIDDEN = 1024

@@ -19,7 +19,6 @@ import numpy as np
 
 from edtn_jax.encoders.landmark_fit.correspondence import LandmarkMap
 from flame_jax.assets import FlameAssets
-from flame_jax.rotations import rotation_offset
 
 _GLOBAL, _JAW = 0, 2
 # Columns of `posedirs` that follow the jaw: joints 1..4 have nine each.
@@ -105,26 +104,6 @@ def head_blocks(
     normals=_array(normals),
     lids=_array(_lid_blocks(linear, landmarks, num_expression)),
   )
-
-
-def posed_landmarks(
-  blocks: HeadBlocks, expression: jax.Array, jaw_pose: jax.Array
-) -> jax.Array:
-  """Landmarks of a head that is not turned.
-
-  Args:
-    blocks: the head.
-    expression: [E] float.
-    jaw_pose: [3] float, axis-angle radians.
-
-  Returns:
-    [N, 3] float32, metres.
-  """
-  offset = rotation_offset(jaw_pose)
-  features = jnp.concatenate(
-    [jnp.ones(1, expression.dtype), expression, offset.reshape(-1)]
-  )
-  return blocks.linear @ features + (blocks.skinned @ features) @ offset.T
 
 
 def _normals(points, faces):
