@@ -38,6 +38,7 @@ from edtn_jax.training.step import init_state, make_train_step
 from flame_jax.assets import FlameParams
 from flame_jax.layer import flame_apply
 from flame_jax.procedural import procedural_head
+from launch.benchmark_export import benchmark_export
 from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
 from launch.benchmark_reenact import benchmark_reenact
@@ -301,6 +302,7 @@ PARTS = {
   'pictures': benchmark_pictures,
   'warp': benchmark_warp,
   'generator': benchmark_generator,
+  'export': benchmark_export,
   'reenact': lambda seconds: benchmark_reenact(seconds, flags.FLAGS.video),
   'epochs': benchmark_epochs,
 }
@@ -343,7 +345,7 @@ def define_flags() -> None:
     'only',
     ['step', 'flame', 'input'],
     'parts: step, flame, input, characters, pictures, warp, generator, '
-    'reenact, epochs',
+    'export, reenact, epochs',
   )
   flags.DEFINE_string(
     'video', '', 'clip of a face for --only=reenact; empty makes one'
