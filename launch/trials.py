@@ -58,7 +58,8 @@ class Trial:
     words = [f'{k}={v}' for k, v in self.overrides.items()]
     if self.label:
       seed = self.overrides.get('seed')
-      words = [self.label] + ([f'seed={seed}'] if seed is not None else [])
+      words = [re.sub(r'\W+', '_', self.label)]
+      words += [f'seed={seed}'] if seed is not None else []
     return re.sub(r'[^\w.,=+-]+', '_', ','.join(words)) or 'base'
 
   @property

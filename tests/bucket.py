@@ -17,6 +17,10 @@ def _bucket(scheme, folder):
     protocol = (scheme,)
     cachable = False
 
+    def __init__(self, **options):
+      # Buckets have no folders to make.
+      super().__init__(auto_mkdir=True, **options)
+
     @classmethod
     def _strip_protocol(cls, path):
       path = str(path).replace(f'{scheme}://', f'{folder}/', 1)
