@@ -19,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import jax
 from absl import logging
@@ -96,15 +96,23 @@ def _join(chosen: Processes) -> None:
     raise JoinError('this process has joined others already')
   if chosen.coordinator:
     _check_coordinator(chosen)
-  try:
-    jax.distributed.initialize(
-      chosen.coordinator or None,
-      chosen.count,
-      chosen.number,
-      initialization_timeout=chosen.join,
-      # Ours names the process and comes first.
-      heartbeat_timeout_seconds=2 * chosen.heartbeat,
+  if chosen.number == 0:
+    logging.info(
+      'Waiting for %d other process(es) at %s',
+      chosen.count - 1,
+      chosen.coordinator,
     )
+  try:
+    with _giving_up_after(chosen):
+      jax.distributed.initialize(
+        chosen.coordinator or None,
+        chosen.count,
+        chosen.number,
+        # JAX would abort with a stack trace; both limits of ours come first,
+        # and name what is missing.
+        initialization_timeout=chosen.join + 60,
+        heartbeat_timeout_seconds=2 * chosen.heartbeat + 10,
+      )
   except ValueError as error:
     if chosen.coordinator:
       raise
@@ -113,15 +121,29 @@ def _join(chosen: Processes) -> None:
       f'Kubernetes with its Python package here ({error}). Name the '
       f'processes: {process_setting.FORM}'
     ) from error
-  except RuntimeError as error:
-    if 'before any JAX' in str(error):
-      raise
-    told = ' '.join(str(error).split())[:_MOST_REASON]
-    raise JoinError(
-      f'the processes did not find each other within {chosen.join} s '
-      f'({told}). Start all {chosen.count or ""} of them with one and the '
-      'same coordinator, each with a number of its own.'
-    ) from error
+
+
+@contextlib.contextmanager
+def _giving_up_after(chosen: Processes) -> Iterator[None]:
+  """Ends the process if the block, which cannot be interrupted, takes long."""
+
+  def give_up():
+    print(
+      f'edtn: not all of the {chosen.count or ""} processes came together '
+      f'within {chosen.join} s. Start each with a number of its own, and all '
+      'with the same coordinator and count.',
+      file=sys.stderr,
+      flush=True,
+    )
+    os._exit(_ERROR_CODE)
+
+  timer = threading.Timer(chosen.join, give_up)
+  timer.daemon = True
+  timer.start()
+  try:
+    yield
+  finally:
+    timer.cancel()
 
 
 def _check_coordinator(chosen: Processes) -> None:
@@ -187,7 +209,7 @@ class _Watch:
     self._heartbeat = heartbeat
     self._interval = min(max(heartbeat / 20, 0.1), 2.0)
     # Of each process: what it said last, and when that was new.
-    self._heard: dict[str, tuple[str, float]] = {}
+    self._heard: dict[int, tuple[str, float]] = {}
     self._host = socket.gethostname()
     self._closed = threading.Event()
     self._thread = threading.Thread(
@@ -219,7 +241,7 @@ class _Watch:
     self._stop()
     if failed:
       self._set(_HEARD, 'yes')
-      self._wait_for_others()
+      self._wait_for_others(failed)
       raise PeerError(_failure_text(failed)) from error
     text = str(error) or type(error).__name__
     self._set(_FAILED, f'{self._host}|{text[:_MOST_REASON]}')
@@ -245,11 +267,13 @@ class _Watch:
     by_number.pop(self._number, None)
     return by_number
 
-  def _wait_for_others(self) -> None:
+  def _wait_for_others(self, but: Iterable[int] = ()) -> None:
     """Lets the others hear of a failure before the coordinator is gone."""
+    if self._number != 0:
+      return
     deadline = time.monotonic() + 5 * self._interval + 2
     while time.monotonic() < deadline:
-      told = {**self._others(_HEARD), **self._others(_FAILED)}
+      told = {*but, *self._others(_HEARD), *self._others(_FAILED)}
       if len(told) >= self._count - 1:
         return
       time.sleep(self._interval / 2)
@@ -261,34 +285,30 @@ class _Watch:
       self._set(_ALIVE, f'{self._host}|{beat}')
       failed = self._others(_FAILED)
       if failed:
-        self._end(_failure_text(failed))
+        self._end(_failure_text(failed), failed)
       silent = self._silent()
       if silent:
+        names = ', '.join(_name(*found) for found in silent.items())
         self._end(
-          f'{silent} has not been heard of for {self._heartbeat} s: it was '
-          'killed (out of memory?), or its machine or network is gone'
+          f'{names} not heard of for {self._heartbeat} s: killed (out of '
+          'memory?), or the machine or its network is gone',
+          silent,
         )
 
-  def _silent(self) -> str:
-    """The first process that is silent for too long, or ''."""
-    now = time.monotonic()
-    said = self._others(_ALIVE)
-    for number in range(self._count):
-      if number == self._number or not said:
-        continue
-      value = said.get(number, '')
+  def _silent(self) -> dict[int, str]:
+    """Processes that are silent for too long, with what they said last."""
+    now, silent = time.monotonic(), {}
+    for number, value in self._others(_ALIVE).items():
       last, since = self._heard.get(number, (None, now))
       if value != last:
         self._heard[number] = value, now
       elif value != _DONE and now - since > self._heartbeat:
-        return _name(number, value)
-    return ''
+        silent[number] = value
+    return silent
 
-  def _end(self, reason: str) -> None:
+  def _end(self, reason: str, gone: Iterable[int]) -> None:
     """Ends this process, whatever its other threads wait for."""
     self._set(_HEARD, 'yes')
-    if self._number == 0:
-      self._wait_for_others()  # They hear of it from us.
     print(
       f'edtn: process {self._number} of {self._count} stops: {reason}. '
       'Finished checkpoints are kept: start all processes again with the same '
@@ -296,6 +316,7 @@ class _Watch:
       file=sys.stderr,
       flush=True,
     )
+    self._wait_for_others(gone)
     os._exit(EXIT_CODE)
 
 
