@@ -118,7 +118,13 @@ def probe_devices(
   )
   try:
     done = subprocess.run(
-      command, capture_output=True, text=True, timeout=timeout, check=True
+      command,
+      # Processes of one machine look at the same GPUs: none may take them.
+      env={**os.environ, 'XLA_PYTHON_CLIENT_PREALLOCATE': 'false'},
+      capture_output=True,
+      text=True,
+      timeout=timeout,
+      check=True,
     )
     seen = json.loads(done.stdout.splitlines()[-1])
   except subprocess.TimeoutExpired:

@@ -156,7 +156,7 @@ def write_plot(
     _scale(axes, places)
     axes.set_xlabel(swept)
   else:
-    names = [_without_seed(trial).name for trial in trials]
+    names = [t.label or _without_seed(t).name for t in trials]
     order = list(dict.fromkeys(names))
     places = [float(order.index(name)) for name in names]
     axes.set_xticks(range(len(order)), order)

@@ -30,6 +30,18 @@ def sweep_named(add):
 """
 
 
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch, request):
+  """Drawing takes a while; only tests that ask for `plots` look at it."""
+  if 'plots' not in request.fixturenames:
+    monkeypatch.setattr(sweep_results, 'write_plot', lambda *_: None)
+
+
+@pytest.fixture
+def plots():
+  """Says that a test looks at the plot."""
+
+
 @pytest.fixture
 def config_file(tmp_path):
   path = tmp_path / 'experiment.py'
@@ -227,7 +239,7 @@ def test_seeds_are_averaged_in_the_table(read):
   assert len((out / 'table.csv').read_text().splitlines()) == 10
 
 
-def test_a_named_sweep_has_rows_of_its_own(read):
+def test_a_named_sweep_has_rows_of_its_own(read, plots):
   rows = sweep.run_sweep(read(name='named'), run=FakeTraining())
   assert [row['trial'] for row in rows] == ['first row', 'second row']
   assert [row['paper'] for row in rows] == [0.25, 0.5]
@@ -238,7 +250,7 @@ def test_a_named_sweep_has_rows_of_its_own(read):
     assert picture.format == 'PNG'
 
 
-def test_the_plot_has_a_point_for_every_trial(read, monkeypatch):
+def test_the_plot_has_a_point_for_every_trial(read, monkeypatch, plots):
   drawn = []
   from matplotlib.axes import Axes
 

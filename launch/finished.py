@@ -1,0 +1,33 @@
+"""Exits with 0 if a run has taken its last step, else with 75 (try again).
+
+    python -m launch.finished --workdir=gs://bucket/run
+
+A training that a signal ends saves and exits with 0, as one that is over does;
+a scheduler has to tell them apart.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from absl import app, flags
+from etils import epath
+
+from edtn_jax import workdir as workdir_lib
+
+
+def is_finished(workdir: str) -> bool:
+  """Whether a run's result is there."""
+  return (epath.Path(workdir) / workdir_lib.RESULT).exists()
+
+
+def main(argv: list[str]) -> None:
+  """Looks for the result."""
+  del argv
+  sys.exit(0 if is_finished(flags.FLAGS.workdir) else os.EX_TEMPFAIL)
+
+
+if __name__ == '__main__':
+  flags.DEFINE_string('workdir', None, 'of the training', required=True)
+  app.run(main)
