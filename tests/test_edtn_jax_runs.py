@@ -1,6 +1,7 @@
 """Commands from paths: adapters fitted, codes matched to networks."""
 
 import shutil
+import types
 
 import jax
 import numpy as np
@@ -8,10 +9,16 @@ import pytest
 from PIL import Image
 
 from configs import edtn
+from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
+from data.facemesh.tracking import FaceFrame
+from data.video import open_video
 from edtn_jax import checkpoints, faces
+from edtn_jax import reenact_run as reenact_run_lib
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError
+from edtn_jax.encoders import opening
+from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 from edtn_jax.reenact import ReenactError, ReenactOptions
 from edtn_jax.reenact_run import reenact_run
@@ -103,6 +110,69 @@ def test_run_on_a_model_file_reads_flame_codes(tmp_path, driver):
   assert faces.expression_space(face) == 'flame'
   face.expression_space = 'procedural'
   assert faces.expression_space(face) == 'procedural'
+
+
+class Tracker:
+  """Takes every picture for the same face."""
+
+  def reset(self):
+    pass
+
+  def update(self, image):
+    points = np.zeros((468, 3), np.float32)
+    points[0] = 12
+    return FaceFrame(points, {}, {}, {}, 'tracked', 1.0)
+
+
+class Encoder(ClipEncoder):
+  """Gives codes of zeros."""
+
+  expression_space = PROCEDURAL_SPACE
+  row_size = 1
+  description = types.MappingProxyType({'encoder': 'of a test'})
+
+  def observe(self, images, faces):
+    return np.zeros((len(faces), 1), np.float32)
+
+  def codes(self, rows, size, resting=()):
+    for chunk in rows.chunks():
+      yield {n: np.zeros((len(chunk), CLIP_FIELDS[n]), 'f4') for n in CODES}
+
+
+def write_film(path):
+  """Six pictures at 25 a second, and a tone."""
+  av = pytest.importorskip('av', reason='extra [video]')
+  with av.open(str(path), 'w') as container:
+    picture = container.add_stream('libx264', rate=25)
+    picture.width, picture.height, picture.pix_fmt = 32, 32, 'yuv420p'
+    sound = container.add_stream('aac', rate=16000, layout='mono')
+    for value in range(6):
+      image = np.full((32, 32, 3), 20 * value, np.uint8)
+      container.mux(picture.encode(av.VideoFrame.from_ndarray(image, 'rgb24')))
+    container.mux(picture.encode(None))
+    tone = np.sin(np.arange(4096)).astype(np.float32)[None]
+    frame = av.AudioFrame.from_ndarray(tone, 'fltp', 'mono')
+    frame.rate = 16000
+    container.mux(sound.encode(frame))
+    container.mux(sound.encode(None))
+  return path
+
+
+@pytest.mark.parametrize('audio', [True, False])
+def test_a_film_keeps_its_sound_unless_told(tmp_path, monkeypatch, audio):
+  film = write_film(tmp_path / 'film.mp4')
+  monkeypatch.setattr(opening, 'open_encoder', lambda *a, **k: Encoder())
+  monkeypatch.setattr(opening, 'FaceTracker', Tracker)
+  # Meshes take long to compile and make no sound.
+  monkeypatch.setattr(reenact_run_lib, '_scene', lambda *arguments: None)
+  run = make_run(tmp_path / 'run')
+  options = ReenactOptions(media=('mp4',), audio=audio)
+  summary = reenact_run(film, run, tmp_path / 'out', options=options)
+  assert (summary['frames'], summary['fps']) == (6, 25)
+  assert summary['driver']['encoder'] == 'of a test'
+  with open_video(tmp_path / 'out' / 'reenactment.mp4') as result:
+    assert result.has_audio == audio
+    assert len(list(result)) == 6
 
 
 def test_panels_without_a_gif_are_refused(tmp_path, driver):

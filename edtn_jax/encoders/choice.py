@@ -16,7 +16,7 @@ from edtn_jax.encoders.clip_encoders import (
   DecaClipEncoder,
 )
 from edtn_jax.encoders.deca import load_deca_encoder
-from edtn_jax.encoders.opening import open_encoder
+from edtn_jax.encoders.opening import kind_problems, open_encoder
 
 _LANDMARKS, _DECA = ENCODERS
 
@@ -46,25 +46,7 @@ class EncoderChoice:
     Raises:
       ConfigError: with every problem.
     """
-    problems = []
-    if self.kind not in ENCODERS:
-      rule = f'must be one of {", ".join(ENCODERS)}'
-      problems.append(Problem('encoder', self.kind, rule, 'Leave it out.'))
-    if self.kind == _DECA and not self.weights:
-      problems.append(
-        Problem(
-          'encoder_weights',
-          self.weights,
-          'must be given with --encoder=deca',
-          'Convert the deca_model.tar that comes with DECA: edtn convert '
-          '--input=deca_model.tar --workdir=runs/deca',
-        )
-      )
-    if self.weights and self.kind != _DECA:
-      rule = 'is for --encoder=deca'
-      problems.append(
-        Problem('encoder_weights', self.weights, rule, 'Leave it out.')
-      )
+    problems = kind_problems(self.kind, self.weights)
     for name in ('face', 'landmarks', 'landmark_map'):
       value = getattr(self, name)
       if value and self.kind == _DECA:

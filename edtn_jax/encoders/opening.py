@@ -115,19 +115,20 @@ def open_encoder(
   )
 
 
-def _check(
-  kind: str, face: faces.Face, encoder_weights: str, landmark_map: str
-) -> None:
+def kind_problems(kind: str, encoder_weights: str) -> list[Problem]:
+  """What is wrong with an encoder and its weights, before they are read.
+
+  Args:
+    kind: see `open_encoder`.
+    encoder_weights: see `open_encoder`.
+
+  Returns:
+    Every problem.
+  """
   problems = []
   if kind not in ENCODERS:
-    problems.append(
-      Problem(
-        'encoder',
-        kind,
-        f'must be one of {", ".join(ENCODERS)}',
-        'Leave it out.',
-      )
-    )
+    rule = f'must be one of {", ".join(ENCODERS)}'
+    problems.append(Problem('encoder', kind, rule, 'Leave it out.'))
   if kind == 'deca' and not encoder_weights:
     problems.append(
       Problem(
@@ -138,6 +139,18 @@ def _check(
         '--input=deca_model.tar --workdir=runs/deca',
       )
     )
+  if kind != 'deca' and encoder_weights:
+    rule = 'is for --encoder=deca'
+    problems.append(
+      Problem('encoder_weights', encoder_weights, rule, 'Leave it out.')
+    )
+  return problems
+
+
+def _check(
+  kind: str, face: faces.Face, encoder_weights: str, landmark_map: str
+) -> None:
+  problems = kind_problems(kind, encoder_weights)
   if kind == 'deca' and face.expression_space == PROCEDURAL_SPACE:
     problems.append(
       Problem(
@@ -147,13 +160,10 @@ def _check(
         'Use --encoder=landmarks, or a network that speaks FLAME codes.',
       )
     )
-  for name, value, only in (
-    ('encoder_weights', encoder_weights, 'deca'),
-    ('landmark_map', landmark_map, 'landmarks'),
-  ):
-    if value and kind != only:
-      problems.append(
-        Problem(name, value, f'is for --encoder={only}', 'Leave it out.')
-      )
+  if kind != 'landmarks' and landmark_map:
+    rule = 'is for --encoder=landmarks'
+    problems.append(
+      Problem('landmark_map', landmark_map, rule, 'Leave it out.')
+    )
   if problems:
     raise ConfigError(problems)
