@@ -42,6 +42,7 @@ from launch.benchmark_export import benchmark_export
 from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
 from launch.benchmark_reenact import benchmark_reenact
+from launch.benchmark_scaling import benchmark_scaling
 
 # Sides of the pictures of characters, pixels.
 _PICTURE_SIZES = (64, 256, 512, 1024)
@@ -303,6 +304,7 @@ PARTS = {
   'warp': benchmark_warp,
   'generator': benchmark_generator,
   'export': benchmark_export,
+  'scaling': benchmark_scaling,
   'reenact': lambda seconds: benchmark_reenact(seconds, flags.FLAGS.video),
   'epochs': benchmark_epochs,
 }
@@ -345,7 +347,7 @@ def define_flags() -> None:
     'only',
     ['step', 'flame', 'input'],
     'parts: step, flame, input, characters, pictures, warp, generator, '
-    'export, reenact, epochs',
+    'export, scaling, reenact, epochs',
   )
   flags.DEFINE_string(
     'video', '', 'clip of a face for --only=reenact; empty makes one'
