@@ -93,6 +93,60 @@ def test_results_are_plain_json_and_a_sheet(tmp_path):
     assert page.size == (4 * 3 * 160, 2 * 160)
 
 
+class Generator:
+  """Turns the source's colours around; notes what it is given."""
+
+  size = largest = 48
+
+  def __init__(self):
+    self.asked = []
+
+  def animate(self, source, poses, batch_size):
+    self.asked.append((source, poses, batch_size))
+    for _ in poses:
+      yield 255 - source
+
+
+class SureJudge:
+  """Sees a face in everything."""
+
+  def presence(self, picture, *, upside_down=False):
+    assert picture.shape == (384, 384, 3)
+    return 0.0, 0.1 if upside_down else 0.9
+
+  def measure(self, picture):
+    return np.full(4, picture[0, 0, 0]), np.zeros((3, 2))
+
+
+def test_generated_characters_are_neutral_pictures_that_move():
+  generator = Generator()
+  character = check.GeneratedCharacter(generator, Character.from_seed(3, 384))
+  pose = np.arange(20.0)
+  picture = character.render(pose, background=(1, 2, 3))
+  assert picture.shape == (384, 384, 3)
+  [(source, poses, batch_size)] = generator.asked
+  assert (source.shape, source.dtype) == ((48, 48, 3), np.uint8)
+  # Laid on white, which the generator turned into black.
+  assert (source[0, 0] == 255).all()
+  assert not picture[0, 0].any()
+  np.testing.assert_array_equal(poses, pose[None])
+  assert batch_size == 1
+
+
+def test_a_generators_characters_are_checked_like_drawn_ones():
+  generator = Generator()
+  checks = check.check_seeds(SureJudge(), [7, 9], 2, 'cel', 0, generator)
+  assert [c.name for c in checks] == ['7', '9']
+  # Neutral for three questions, then the poses.
+  assert len(generator.asked) == 2 * (1 + 2)
+  for checked in checks:
+    assert (checked.presence, checked.control) == (0.9, 0.1)
+    assert not checked.measured.any()
+    assert checked.truth.shape == (2, 4)
+  drawn = check.check_seeds(SureJudge(), [7], 2, 'cel', 0)
+  assert (drawn[0].measured == 255).all()
+
+
 def test_bad_flags_are_refused():
   done = subprocess.run(
     [sys.executable, '-m', 'launch.check_characters', '--count=0'],
