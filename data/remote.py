@@ -70,11 +70,16 @@ def _filesystem_class(path: str) -> Any:
 
 
 def is_folder(path: str | os.PathLike) -> bool:
-  """Whether a folder is there, or a bucket has objects below a path."""
+  """Whether a folder is there, or a bucket has objects below a path.
+
+  Raises:
+    RemotePathError: if the bucket cannot be reached.
+  """
   if not is_remote(path):
     return pathlib.Path(path).is_dir()
-  filesystem, root = _open(path)
-  return filesystem.isdir(root)
+  with _told(os.fspath(path)):
+    filesystem, root = _open(path)
+    return filesystem.isdir(root)
 
 
 def _open(path: str | os.PathLike) -> tuple[Any, str]:
@@ -218,8 +223,7 @@ def output_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   with tempfile.TemporaryDirectory(prefix='edtn_output_') as temporary:
     folder = pathlib.Path(temporary, posixpath.basename(uri))
     yield folder
-    with _told(uri):
-      copy_out(folder, uri)
+    copy_out(folder, uri)
 
 
 def copy_out(source: pathlib.Path, path: str | os.PathLike) -> None:
@@ -228,13 +232,17 @@ def copy_out(source: pathlib.Path, path: str | os.PathLike) -> None:
   Args:
     source: what to copy.
     path: where to, in a bucket.
+
+  Raises:
+    RemotePathError: if it cannot be written.
   """
-  filesystem, root = _open(path)
-  names = [p for p in sorted(source.rglob('*')) if p.is_file()]
-  for file in sorted(names, key=lambda p: p.name in _LAST):
-    target = f'{root}/{file.relative_to(source).as_posix()}'
-    # Buckets know no folders; a file system behind the same interface does.
-    filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
-    filesystem.put_file(os.fspath(file), target)
-  if source.is_file():
-    filesystem.put_file(os.fspath(source), root)
+  with _told(os.fspath(path)):
+    filesystem, root = _open(path)
+    names = [p for p in sorted(source.rglob('*')) if p.is_file()]
+    for file in sorted(names, key=lambda p: p.name in _LAST):
+      target = f'{root}/{file.relative_to(source).as_posix()}'
+      # Buckets know no folders; a file system behind the same interface does.
+      filesystem.makedirs(posixpath.dirname(target), exist_ok=True)
+      filesystem.put_file(os.fspath(file), target)
+    if source.is_file():
+      filesystem.put_file(os.fspath(source), root)

@@ -11,6 +11,8 @@ import numpy as np
 from absl import logging
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from data import remote
+
 DATA_AXIS = 'data'
 AXES = (DATA_AXIS, 'model')
 
@@ -138,8 +140,10 @@ def use_compile_cache(directory: str | pathlib.Path | None) -> None:
   """
   if not directory:
     return
-  path = pathlib.Path(directory).expanduser()
-  path.mkdir(parents=True, exist_ok=True)
+  path = directory
+  if not remote.is_remote(directory):
+    path = pathlib.Path(directory).expanduser()
+    path.mkdir(parents=True, exist_ok=True)
   jax.config.update('jax_compilation_cache_dir', str(path))
   # Small networks compile in under JAX's default threshold of a second.
   jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)

@@ -24,6 +24,7 @@ from typing import Any
 
 from absl import logging
 
+from data import remote
 from edtn_jax import workdir as workdir_lib
 
 # In a trial's directory: the arguments that it was started with last.
@@ -141,6 +142,11 @@ def read_sweep(
   Raises:
     SweepError: if the file or its sweep is absent, or a trial comes twice.
   """
+  if remote.is_remote(workdir):
+    raise SweepError(
+      f'--workdir={workdir}: a sweep keeps its books in a local or shared '
+      'directory; choose another'
+    )
   module = _config_module(config_file)
   function = f'sweep_{name}' if name else 'sweep'
   if not hasattr(module, function):

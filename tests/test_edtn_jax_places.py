@@ -69,6 +69,25 @@ def test_what_a_run_logs_reaches_its_bucket_while_it_trains(
   metrics.close()
 
 
+def test_a_bucket_that_fails_for_a_moment_loses_no_line(monkeypatch, buckets):
+  monkeypatch.setattr(writer, '_COPY_EVERY_S', 0.0)
+  copy_out, failures = remote.copy_out, [remote.RemotePathError('gone')]
+
+  def failing(source, path):
+    if failures:
+      raise failures.pop()
+    copy_out(source, path)
+
+  monkeypatch.setattr(remote, 'copy_out', failing)
+  metrics = writer.MetricWriter(
+    workdir.absolute('gs://runs/three'), active=True, start_step=0
+  )
+  metrics.scalars(1, {'loss': 2.0}, prefix='train')
+  assert writer.read_metrics('gs://runs/three') == []
+  metrics.close()
+  assert [r['step'] for r in writer.read_metrics('gs://runs/three')] == [1]
+
+
 def test_checkpoints_do_not_go_to_s3(buckets):
   with pytest.raises(workdir.WorkdirError, match='local --workdir'):
     workdir.check_directory('s3://runs/one')

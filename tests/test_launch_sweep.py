@@ -347,6 +347,8 @@ def test_config_without_a_sweep(tmp_path, read):
     trials.read_sweep(str(path), 'out')
   with pytest.raises(trials.SweepError, match='no config file'):
     trials.read_sweep(str(tmp_path / 'absent.py'), 'out')
+  with pytest.raises(trials.SweepError, match='local or shared'):
+    trials.read_sweep(str(path), 'gs://runs/x')
   with pytest.raises(trials.SweepError, match='--sweep=named'):
     read(name='other')
 

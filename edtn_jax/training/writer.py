@@ -104,9 +104,14 @@ class _Spool:
 
   def copy_if_due(self) -> None:
     """Copies all to the bucket, unless that was a moment ago."""
-    if time.monotonic() - self._copied > _COPY_EVERY_S:
+    if time.monotonic() - self._copied <= _COPY_EVERY_S:
+      return
+    self._copied = time.monotonic()
+    try:
       remote.copy_out(self.folder, self._workdir)
-      self._copied = time.monotonic()
+    except remote.RemotePathError as error:
+      # Nothing is lost: the next copy has it.
+      logging.warning('What is logged does not reach its bucket: %s', error)
 
   def close(self) -> None:
     """Copies all to the bucket for the last time."""
