@@ -38,14 +38,15 @@ _DONE = 'done'
 # How errors read that are only the echo of another process's end.
 _ECHOES = ('gloo', 'nccl', 'connection', 'socket', 'unavailable', 'peer')
 _MOST_REASON = 2000  # characters of a reason that travel
+# Seconds that a process which has failed may take to clean up.
+_PATIENCE = 20.0
 
 
 class JoinError(RuntimeError):
   """Processes that cannot find each other."""
 
 
-class PeerError(RuntimeError):
-  """Another process of the run has failed."""
+_watch: _Watch | None = None
 
 
 @contextlib.contextmanager
@@ -61,8 +62,8 @@ def joined(setting: str = '') -> Iterator[None]:
   Raises:
     ConfigError: if the setting cannot be read.
     JoinError: if the others are not found in time.
-    PeerError: if this process ends because another one failed.
   """
+  global _watch
   chosen = process_setting.parse(
     setting or os.environ.get(process_setting.VARIABLE, '')
   )
@@ -79,15 +80,26 @@ def joined(setting: str = '') -> Iterator[None]:
     jax.local_device_count(),
     jax.device_count(),
   )
-  watch = _Watch(chosen.heartbeat)
+  _watch = _Watch(chosen.heartbeat)
   try:
     yield
   except BaseException as error:
-    _leave_abruptly(error)
-    watch.tell_failure(error)
+    tell_failure(error)
     raise
-  watch.close()
+  _watch.close()
+  _watch = None
   jax.distributed.shutdown()
+
+
+def tell_failure(error: BaseException) -> None:
+  """Lets the other processes end, with the reason, because this one does.
+
+  Does nothing the second time, nor in a process of its own. Call it before
+  anything that waits for the others, such as a save.
+  """
+  if _watch is not None and not _watch.told:
+    _watch.tell_failure(error)
+    _leave_abruptly(error)
 
 
 def _join(chosen: Processes) -> None:
@@ -179,7 +191,7 @@ def _check_coordinator(chosen: Processes) -> None:
 def _leave_abruptly(error: BaseException) -> None:
   """Ends the process at its exit, and soon, without a wait for the others.
 
-  What JAX and its libraries do at exit waits for processes that wait for us.
+  What JAX and its libraries do at exit waits for processes that are gone.
   """
   interrupted = isinstance(error, KeyboardInterrupt)
   code = _INTERRUPTED_CODE if interrupted else _ERROR_CODE
@@ -189,6 +201,13 @@ def _leave_abruptly(error: BaseException) -> None:
     sys.stderr.flush()
     os._exit(code)
 
+  def lose_patience():
+    print(f'edtn: stops: {error}', file=sys.stderr)
+    leave()
+
+  timer = threading.Timer(_PATIENCE, lose_patience)
+  timer.daemon = True
+  timer.start()
   # Handlers run last to first, so that this one comes before JAX's.
   atexit.register(leave)
   error.add_note(f'(process {jax.process_index()} of {jax.process_count()})')
@@ -199,6 +218,9 @@ class _Watch:
 
   Args:
     heartbeat: seconds of silence after which a process counts as dead.
+
+  Attributes:
+    told: whether this process has said that it fails.
   """
 
   def __init__(self, heartbeat: float):
@@ -211,6 +233,7 @@ class _Watch:
     # Of each process: what it said last, and when that was new.
     self._heard: dict[int, tuple[str, float]] = {}
     self._host = socket.gethostname()
+    self.told = False
     self._closed = threading.Event()
     self._thread = threading.Thread(
       target=self._run, name='edtn-watch', daemon=True
@@ -225,9 +248,9 @@ class _Watch:
   def tell_failure(self, error: BaseException) -> None:
     """Tells the others why this process ends.
 
-    Raises:
-      PeerError: if the error only echoes that another process ended.
+    Does not return if the error only echoes that another one ended.
     """
+    self.told = True
     echo = isinstance(error, jax.errors.JaxRuntimeError) and any(
       word in str(error).lower() for word in _ECHOES
     )
@@ -238,11 +261,9 @@ class _Watch:
       if failed or time.monotonic() > deadline:
         break
       time.sleep(self._interval)
-    self._stop()
     if failed:
-      self._set(_HEARD, 'yes')
-      self._wait_for_others(failed)
-      raise PeerError(_failure_text(failed)) from error
+      self._end(_failure_text(failed), failed)
+    self._stop()
     text = str(error) or type(error).__name__
     self._set(_FAILED, f'{self._host}|{text[:_MOST_REASON]}')
     self._wait_for_others()

@@ -16,10 +16,10 @@ import sys
 
 import jax
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from configs import anime_generator, edtn
-from edtn_jax import distributed
+from edtn_jax import distributed, logs
 from edtn_jax.config import ConfigError
 from edtn_jax.tasks import build_data, build_task, registry
 from edtn_jax.training import train_and_evaluate
@@ -108,6 +108,8 @@ def _interrupted(folder):
 def main(setting, folder, dataset):
   """Goes through everything."""
   flags.FLAGS.mark_as_parsed()
+  logging.use_absl_handler()
+  logs.set_up()
   registry._MODULES['toy'] = 'tests.toy_task'
   folder = pathlib.Path(folder)
   with distributed.joined(setting):

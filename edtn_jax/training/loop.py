@@ -17,7 +17,7 @@ from absl import logging
 from clu import parameter_overview
 from etils import epath
 
-from edtn_jax import checkpoints, devices, sharding
+from edtn_jax import checkpoints, devices, distributed, sharding
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
@@ -110,9 +110,14 @@ def train_and_evaluate(
   with PreemptionWatch() as watch, contextlib.ExitStack() as stack:
     run = _Run(config, workdir, _mesh(config, num_devices), stack)
     try:
-      return run.train(watch)
-    finally:
-      run.close()
+      result = run.train(watch)
+    except BaseException as error:
+      # First of all: closing may wait for processes that wait for this one.
+      distributed.tell_failure(error)
+      run.close(wait=not several)
+      raise
+    run.close()
+    return result
 
 
 def _check_devices(num_devices: int | None) -> None:
@@ -228,10 +233,13 @@ class _Run:
     config.train.eval_batch_size = -(-rows // ways) * ways
     return config
 
-  def close(self) -> None:
-    """Waits for pending saves and closes the files."""
-    self.manager.close()
-    self.writer.close()
+  def close(self, *, wait: bool = True) -> None:
+    """Closes the files; waits for pending saves, if asked to."""
+    try:
+      if wait:
+        self.manager.close()
+    finally:
+      self.writer.close()
 
   def train(self, watch: PreemptionWatch) -> TrainResult:
     """Steps until the end, a signal or a bad number."""
