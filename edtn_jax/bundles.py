@@ -140,13 +140,17 @@ def is_bundle(path: str | os.PathLike) -> bool:
 
 
 def load_model(
-  path: str | os.PathLike, *, step: int | None = None
+  path: str | os.PathLike,
+  *,
+  step: int | None = None,
+  averaged: bool | None = None,
 ) -> checkpoints.Checkpoint:
   """Reads a bundle, or a checkpoint of a run.
 
   Args:
     path: bundle, workdir, or checkpoint directory.
     step: which step of a workdir; None takes the newest.
+    averaged: of a run, see `checkpoints.load_checkpoint`.
 
   Returns:
     The checkpoint.
@@ -155,7 +159,9 @@ def load_model(
     CheckpointError: if it is absent or damaged, or a bundle of another step.
   """
   if not is_bundle(path):
-    return checkpoints.load_checkpoint(os.fspath(path), step=step)
+    return checkpoints.load_checkpoint(
+      os.fspath(path), step=step, averaged=averaged
+    )
   found = read_bundle(path)
   if step not in (None, found.step):
     raise BundleError(f'{path} is a bundle of step {found.step}, not {step}')

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from edtn_jax import shipped
 from edtn_jax.flag_rules import changed, check_prepare, check_reenact
 
 
@@ -45,32 +46,48 @@ def evaluate(
   split: str = '',
   pose_adapter: str = '',
   output: str = '',
+  page: str = '',
+  processes: str = '',
 ) -> int:
-  """Validation metrics of a run, as JSON and a Markdown row.
+  """Validation metrics of a run, as JSON, a Markdown row and a page.
 
   Args:
-    workdir: directory of the run
+    workdir: directory of the run, or bundle of "edtn export"
     step: checkpoint step; -1 takes the newest
     data: prepared data set; empty takes the data of the run
     split: split of the data set; empty takes the validation split
     pose_adapter: [17, 50] .npy file; empty takes the one of the run
     output: JSON file to write as well
+    page: HTML file to write as well, with pictures and plots
+    processes: which of several processes this is; see "edtn train --help"
   """
-  from edtn_jax import workdir as workdir_lib
-  from edtn_jax.evaluation.run import evaluate_run, markdown_row
+  from edtn_jax import distributed
 
-  result = evaluate_run(
-    workdir,
-    step=_step(step),
-    data_path=data,
-    split=split,
-    pose_adapter=pose_adapter,
-  )
-  text = json.dumps(result, indent=2)
-  if output:
-    workdir_lib.write_text(output, text + '\n')
-  print(text)
-  print(markdown_row(result))
+  with distributed.joined(processes):
+    import jax
+
+    from edtn_jax import workdir as workdir_lib
+    from edtn_jax.evaluation.run import evaluate, markdown_row
+
+    found = evaluate(
+      workdir,
+      step=_step(step),
+      data_path=data,
+      split=split,
+      pose_adapter=pose_adapter,
+      pictures=bool(page),
+    )
+    if jax.process_index():
+      return 0
+    text = json.dumps(found.result, indent=2)
+    if output:
+      workdir_lib.write_text(output, text + '\n')
+    if page:
+      from edtn_jax.evaluation.page import write_page
+
+      write_page(page, found)
+    print(text)
+    print(markdown_row(found.result))
   return 0
 
 
@@ -154,7 +171,8 @@ def reenact(
     driving: video or folder of pictures of a face; or codes: folder of DECA
       .mat files, prepared data set, .npz; with --live also webcam:0
     workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
-      export"
+      export"; empty takes the network that comes with the project, which
+      reads pictures and codes of the procedural head
     step: checkpoint step; -1 takes the newest
     frames: directory of driving frames to show beside the meshes
     face: FLAME file to draw with; empty takes the one of the run
@@ -201,7 +219,8 @@ def reenact(
   if pose:
     _require(reenact, puppet=puppet or source)
   else:
-    _require(reenact, driving=driving, workdir=workdir)
+    _require(reenact, driving=driving)
+    workdir = workdir or str(shipped.bundle_of('expression_translation'))
   from edtn_jax.animation.puppet import CharacterChoice
 
   characters = CharacterChoice(puppet, source, generator, crop, batch_size)

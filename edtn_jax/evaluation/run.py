@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 from absl import logging
 from etils import epath
 
-from edtn_jax import checkpoints, devices, faces
+from data import layout
+from edtn_jax import bundles, checkpoints, devices
 from edtn_jax import workdir as workdir_lib
-from edtn_jax.config import ConfigError, Problem
+from edtn_jax.evaluation import extras
+from edtn_jax.evaluation.setting import evaluation_config
 from edtn_jax.tasks import build_task, build_validation
+from edtn_jax.tasks.base import Batch, Task
 from edtn_jax.tasks.validate import validate
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+  """An evaluation, and what its page shows.
+
+  Attributes:
+    result: `metrics` by name, and the `protocol` that they were taken by.
+    task: that was evaluated.
+    extra: what was measured beside the task's own metrics.
+    pictures: by name, [H, W, 3] uint8; of the first batch.
+  """
+
+  result: dict[str, Any]
+  task: Task
+  extra: extras.Extra
+  pictures: dict[str, np.ndarray]
 
 
 def evaluate_run(
@@ -44,51 +68,129 @@ def evaluate_run(
     ConfigError: if an argument cannot be used.
     DataError: if the data does not fit the run.
   """
-  found = checkpoints.load_checkpoint(workdir, step=step, averaged=averaged)
-  config = found.config.copy_and_resolve_references()
-  if data_path:
-    config.data.source, config.data.path = 'dataset', data_path
-  if split and config.data.source != 'dataset':
-    raise ConfigError(
-      [
-        Problem(
-          'split',
-          split,
-          'has a meaning only for a prepared data set; the data of this run '
-          'are made by code',
-          'Give --data=DATASET as well, or leave --split out.',
-        )
-      ]
-    )
-  if split:
-    config.data.validation_split = split
-  constants = {} if pose_adapter else found.constants
-  if pose_adapter:
-    config.face.pose_adapter = pose_adapter
-  elif 'pose_adapter' in constants:
-    # The stored one counts; its file may be on another machine.
-    config.face.pose_adapter = faces.FIT
+  return evaluate(
+    workdir,
+    step=step,
+    data_path=data_path,
+    split=split,
+    averaged=averaged,
+    pose_adapter=pose_adapter,
+  ).result
+
+
+def evaluate(
+  workdir: str | epath.Path,
+  *,
+  step: int | None = None,
+  data_path: str = '',
+  split: str = '',
+  averaged: bool | None = None,
+  pose_adapter: str = '',
+  pictures: bool = False,
+) -> Evaluation:
+  """As `evaluate_run`, with what a page shows.
+
+  The split is divided among all devices of all processes; every process must
+  call it, and gets the same numbers.
+
+  Args:
+    workdir: see `evaluate_run`, as the others.
+    step: likewise.
+    data_path: likewise.
+    split: likewise.
+    averaged: likewise.
+    pose_adapter: likewise.
+    pictures: whether to draw the task's pictures as well.
+
+  Returns:
+    The evaluation.
+
+  Raises:
+    CheckpointError, ConfigError, DataError: see `evaluate_run`.
+  """
+  found = bundles.load_model(workdir, step=step, averaged=averaged)
+  config, constants = evaluation_config(
+    found, data_path=data_path, split=split, pose_adapter=pose_adapter
+  )
   validate(config, num_devices=1)
-  mesh = devices.data_mesh(1)
+  mesh = devices.data_mesh()
+  # Every device gets a part of each batch; what fills it up counts nothing.
+  rows, ways = config.train.eval_batch_size, mesh.shape[devices.DATA_AXIS]
+  config.train.eval_batch_size = -(-rows // ways) * ways
   task = build_task(config, constants)
   expected = jax.eval_shape(task.init, jax.random.key(0))
   checkpoints.check_params(found.params, expected, found.path)
-  metrics = task.evaluate(
-    devices.replicate(found.params, mesh),
-    devices.replicate(task.constants, mesh),
-    iter(build_validation(config, task)),
+  split_data = build_validation(config, task)
+  measured = extras.Evaluated(
+    task=task,
+    config=config,
+    params=devices.replicate(found.params, mesh),
+    constants=devices.replicate(task.constants, mesh),
+    batches=split_data,
+    spread=lambda batch: devices.shard_batch(batch, mesh),
   )
+  metrics = task.evaluate(
+    measured.params, measured.constants, _spread(measured)
+  )
+  extra = extras.extra(measured)
+  logging.info('Evaluated %s', found.path)
+  return Evaluation(
+    result={
+      'metrics': {**metrics, **extra.metrics},
+      'protocol': {**_protocol(found, config), **extra.protocol},
+    },
+    task=task,
+    extra=extra,
+    pictures=_pictures(measured) if pictures else {},
+  )
+
+
+def _spread(measured: extras.Evaluated) -> Iterator[Batch]:
+  return map(measured.spread, measured.batches)
+
+
+def _pictures(measured: extras.Evaluated) -> dict[str, np.ndarray]:
+  """Of this process's rows of the first batch, on one device."""
+  params, constants = (
+    jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+    for tree in (measured.params, measured.constants)
+  )
+  batch = next(iter(measured.batches))
+  return measured.task.pictures(params, constants, batch)
+
+
+def _protocol(
+  found: checkpoints.Checkpoint, config: ml_collections.ConfigDict
+) -> dict[str, Any]:
   protocol = {
+    'task': config.task,
     'checkpoint': found.path,
     'step': found.step,
     'averaged': found.averaged,
+    'parameters_sha256': _sha256_of(found.params),
     'data': config.data.path or config.data.source,
     'split': config.data.validation_split,
-    **_objective(config),
+  }
+  if config.data.source == 'dataset':
+    manifest = epath.Path(config.data.path) / layout.MANIFEST_NAME
+    content = manifest.read_bytes()
+    protocol['data_sha256'] = hashlib.sha256(content).hexdigest()
+  return {
+    **protocol,
+    # Of the run, not of the config that was adapted for the evaluation.
+    **_objective(found.config),
+    'devices': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
     'commit': workdir_lib.git_commit(),
   }
-  logging.info('Evaluated %s', found.path)
-  return {'metrics': dict(metrics), 'protocol': protocol}
+
+
+def _sha256_of(params: Any) -> str:
+  """sha256 of all parameters as float32, in the order of their names."""
+  digest = hashlib.sha256()
+  for name, array in sorted(bundles.leaves(params).items()):
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+  return digest.hexdigest()
 
 
 def _objective(config: ml_collections.ConfigDict) -> dict[str, str]:

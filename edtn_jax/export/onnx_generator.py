@@ -35,8 +35,9 @@ def generator_onnx(
   """Writes `FaceGenerator` as an ONNX file for any batch.
 
   Inputs: `source_image` [B, size, size, C] float32 in [0, 1] and `pose`
-  [B, P], or [B, T, P] with a window. Output: `image` [B, size, size, C]
-  float32, to be clipped to [0, 1].
+  [B, P], or [B, T, P] with a window. Outputs: those of `FaceGenerator` under
+  its names, float32; `image` [B, size, size, C] is the result, to be clipped
+  to [0, 1]. What is not asked for is not computed.
 
   Args:
     config: sizes and switches.
@@ -77,9 +78,20 @@ def generator_onnx(
   warped = layers.warp_by_flow(
     graph, source, flow, size, flow_size, config.compat
   )
-  image = editing(graph, config, params['editing'], source, warped, z, size)
-  image = graph.node('Transpose', image, perm=(0, 2, 3, 1))
-  return graph.model('generator', {'image': (image, shape)}, notes)
+  found = editing(graph, config, params['editing'], source, warped, z, size)
+  found |= {'warped_image': warped, 'flow': flow}
+  shapes = {
+    'flow': (flow_size, flow_size, 2),
+    'share': (size, size, 1),
+  }
+  outputs = {
+    name: (
+      graph.node('Transpose', value, perm=(0, 2, 3, 1)),
+      shapes.get(name, shape),
+    )
+    for name, value in found.items()
+  }
+  return graph.model('generator', outputs, notes)
 
 
 def _with_fixed_norms(
@@ -205,8 +217,8 @@ def editing(
   warped: str,
   z: str,
   size: int,
-) -> str:
-  """`EditingNetwork`: float32 pictures and z -> picture float32."""
+) -> dict[str, str]:
+  """`EditingNetwork`: float32 pictures and z -> float32 outputs by name."""
   both = graph.node('Concat', image, warped, axis=1)
   maps = editing_encoder(graph, config, params['encoder'], both, size)
   return editing_decoder(graph, config, params['decoder'], maps, z, warped)
@@ -232,8 +244,8 @@ def editing_decoder(
   maps: list[_Map],
   z: str,
   warped: str,
-) -> str:
-  """`EditingDecoder`: maps, z, float32 picture -> picture float32."""
+) -> dict[str, str]:
+  """`EditingDecoder`: maps, z, float32 picture -> float32 outputs by name."""
   x = maps[-1][0]
   for i in reversed(range(config.editing_levels)):
     for j in range(config.editing_blocks):
@@ -244,7 +256,7 @@ def editing_decoder(
     x = graph.node('Add', x, skip)
   x = graph.wide(layers.conv2d(graph, params['final'], x, padding=3))
   if not config.blend:
-    return graph.node('Tanh', x)
+    return {'image': graph.node('Tanh', x)}
   return _blended(graph, config, x, warped)
 
 
@@ -258,7 +270,8 @@ def _blended(graph, config, x, warped):
   start = graph.constant(np.float32(BLEND_START))
   share = graph.node('Sigmoid', graph.node('Add', share, start))
   change = graph.node('Sub', painted, warped)
-  return graph.node('Add', warped, graph.node('Mul', share, change))
+  image = graph.node('Add', warped, graph.node('Mul', share, change))
+  return {'image': image, 'painted_image': painted, 'share': share}
 
 
 def _conv_block(graph, params, x, size, double=False):
