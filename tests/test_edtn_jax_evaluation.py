@@ -156,7 +156,7 @@ def test_translator_with_page_and_from_its_bundle(translator_run, tmp_path):
   page = path.read_text()
   for word in ('Human and anime pose vectors', 'Coefficients', 'anime poses'):
     assert word in page
-  assert 'http' not in page.replace('http://www.w3.org', '')
+  assert 'src="http' not in page
   export_run(translator_run, tmp_path / 'bundle.zip', formats=())
   bundled = evaluate_run(tmp_path / 'bundle.zip')
   assert bundled['metrics'] == metrics

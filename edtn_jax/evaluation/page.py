@@ -76,7 +76,7 @@ def write_page(path: str | os.PathLike, evaluation: Evaluation) -> pathlib.Path:
   if any(name.startswith('l1_') for name in metrics):
     figures.append(_parts_figure(metrics))
   data = ReportData(
-    title=f'Evaluation of {pathlib.PurePath(protocol["checkpoint"]).name}',
+    title=f'Evaluation of {_name(protocol["checkpoint"])}',
     introduction=f'{protocol["task"]}, step {protocol["step"]:,}, on '
     f'{protocol["data"]} ({protocol["split"]}).',
     metrics=_rows(metrics),
@@ -94,6 +94,12 @@ def write_page(path: str | os.PathLike, evaluation: Evaluation) -> pathlib.Path:
     ),
   )
   return write_report(path, data)
+
+
+def _name(checkpoint: str) -> str:
+  """Name of a bundle, or of the run that <run>/checkpoints/<step> is of."""
+  path = pathlib.PurePath(checkpoint)
+  return path.parts[-3] if path.parts[-2:-1] == ('checkpoints',) else path.name
 
 
 def _rows(metrics: dict[str, float]) -> list[Metric]:
@@ -152,7 +158,8 @@ def _coefficient_figure(metrics: dict[str, float]) -> Figure:
     ends = (values['low'][i], values['high'][i])
     axes.plot(ends, (rows[i],) * 2, color=color, linewidth=1, alpha=0.5)
     near = np.clip((mean - spread, mean + spread), 0, 1)
-    axes.plot(near, (rows[i],) * 2, color=color, linewidth=5, alpha=0.6)
+    thick = {'linewidth': 5, 'alpha': 0.6, 'solid_capstyle': 'butt'}
+    axes.plot(near, (rows[i],) * 2, color=color, **thick)
     axes.plot(mean, rows[i], 'o', color=color, markersize=6)
   axes.set_yticks(rows, [n.replace('_', ' ') for n in COEFFICIENT_NAMES])
   axes.set_xlim(-0.02, 1.02)
