@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from data import layout
+from data import layout, remote
 from edtn_jax import bundles, checkpoints, devices
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.evaluation import extras
@@ -172,9 +172,7 @@ def _protocol(
     'split': config.data.validation_split,
   }
   if config.data.source == 'dataset':
-    manifest = epath.Path(config.data.path) / layout.MANIFEST_NAME
-    content = manifest.read_bytes()
-    protocol['data_sha256'] = hashlib.sha256(content).hexdigest()
+    protocol['data_sha256'] = _manifest_sha256(config.data.path)
   return {
     **protocol,
     # Of the run, not of the config that was adapted for the evaluation.
@@ -182,6 +180,16 @@ def _protocol(
     'devices': f'{jax.device_count()} x {jax.devices()[0].device_kind}',
     'commit': workdir_lib.git_commit(),
   }
+
+
+def _manifest_sha256(path: str) -> str:
+  """Of a prepared data set, by its output folder or the folder of its files."""
+  folder = remote.local_copy(path)
+  # The output folder holds NAME/VERSION; that it is there, its reader checked.
+  places = [folder, *folder.glob('*/*')]
+  manifests = [place / layout.MANIFEST_NAME for place in places]
+  content = next(m for m in manifests if m.is_file()).read_bytes()
+  return hashlib.sha256(content).hexdigest()
 
 
 def _sha256_of(params: Any) -> str:
