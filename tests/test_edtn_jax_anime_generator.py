@@ -32,15 +32,6 @@ def tiny(**overrides):
   return config
 
 
-@pytest.fixture(autouse=True, scope='module')
-def compile_once(tmp_path_factory):
-  """Runs of one config share their compiled programs."""
-  before = jax.config.jax_compilation_cache_dir
-  devices.use_compile_cache(tmp_path_factory.mktemp('compiled'))
-  yield
-  jax.config.update('jax_compilation_cache_dir', before)
-
-
 def leaves(tree):
   return [np.asarray(x) for x in jax.tree.leaves(tree)]
 
