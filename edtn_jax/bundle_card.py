@@ -111,7 +111,8 @@ def _programs(programs) -> str:
   head = ('file', '', 'largest difference', 'mean', 'allowed')
   return (
     '## Programs\n\nCompared with the network when they were written, on '
-    'random inputs in its range, at two batch sizes.\n\n' + _table(head, rows)
+    'random inputs in its range, at several batch sizes.\n\n'
+    + _table(head, rows)
   )
 
 

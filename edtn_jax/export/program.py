@@ -22,7 +22,7 @@ from edtn_jax import runtime
 
 FORMATS = ('stablehlo', 'onnx')
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-# Sizes of the batches that a program is tried with.
+# Sizes of the batches that a program is tried with, beside all examples.
 _TRIED = (1, 3)
 
 Function = Callable[..., Any]
@@ -213,7 +213,7 @@ def compare(
   allowed: Allowed,
   name: str,
 ) -> dict[str, float]:
-  """Compares a program with its network, at two batch sizes.
+  """Compares a program with its network, at several batch sizes.
 
   Args:
     program: function of the examples.
@@ -232,7 +232,7 @@ def compare(
   examples = list(examples)
   wanted = np.asarray(reference(*examples))
   largest, mean = 0.0, 0.0
-  for size in _TRIED:
+  for size in sorted({*_TRIED, len(wanted)}):
     result = np.asarray(program(*(x[:size] for x in examples)))
     difference = np.abs(result - wanted[:size])
     largest = max(largest, float(difference.max()))
