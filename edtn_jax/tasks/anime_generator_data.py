@@ -39,29 +39,19 @@ class ValidationPairs:
     self._kept: list[Batch] | None = None
 
   def __iter__(self) -> Iterator[Batch]:
-    return iter(self._batches())
-
-  def first(self) -> Iterator[Batch]:
-    """The first batch alone comes without making all of them."""
-    if self._kept is not None:
-      return iter(self._kept)
-    return self._make()
-
-  def _make(self) -> Iterator[Batch]:
-    return pairs.padded_pairs(
-      self._source,
-      self._num_pairs,
-      self._batch_size,
-      num_threads=_THREADS_OF_VALIDATION,
-      shard_index=jax.process_index(),
-      shard_count=jax.process_count(),
-    )
-
-  def _batches(self) -> list[Batch]:
     # Decoded or drawn once: a few hundred pairs.
     if self._kept is None:
-      self._kept = list(self._make())
-    return self._kept
+      self._kept = list(
+        pairs.padded_pairs(
+          self._source,
+          self._num_pairs,
+          self._batch_size,
+          num_threads=_THREADS_OF_VALIDATION,
+          shard_index=jax.process_index(),
+          shard_count=jax.process_count(),
+        )
+      )
+    return iter(self._kept)
 
 
 class StreamPairData(TrainData):
