@@ -17,6 +17,8 @@ _IN_PLACE = {
 }
 # A folder to make.
 _OUTPUT = 'output'
+# Several paths, comma-separated.
+_SEVERAL = ('bundle', 'landmarks')
 
 
 def call(command: Callable[..., int], values: Mapping[str, Any]) -> int:
@@ -57,13 +59,17 @@ def local_arguments(
   with contextlib.ExitStack() as stack:
     local = dict(values)
     for name, value in values.items():
-      if not isinstance(value, str) or not remote.is_remote(value):
+      if not isinstance(value, str):
         continue
-      remote.check(value)
+      paths = value.split(',') if name in _SEVERAL else [value]
+      if not any(map(remote.is_remote, paths)):
+        continue
+      for path in paths:
+        remote.check(path)
       if name in _IN_PLACE.get(command, ()):
         continue
       if name == _OUTPUT:
         local[name] = str(stack.enter_context(remote.output_folder(value)))
       else:
-        local[name] = str(remote.local_copy(value))
+        local[name] = ','.join(str(remote.local_copy(path)) for path in paths)
     yield local

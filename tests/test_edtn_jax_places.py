@@ -120,10 +120,12 @@ def test_arguments_come_here_and_outputs_go_there(buckets):
     'output': 's3://b/out/7',
     'fps': 25.0,
     'puppet': '40',
+    'bundle': 'here,s3://b/codes',
   }
   with places.local_arguments('reenact', values) as local:
     assert (local['fps'], local['puppet']) == (25.0, '40')
     assert local['driving'].endswith('/codes')
+    assert local['bundle'] == f'here,{local["driving"]}'
     with open(f'{local["driving"]}/a.mat') as file:
       assert file.read() == 'one'
     folder = workdir.absolute(local['output'])
