@@ -11,8 +11,9 @@ Arguments:
     256 (default) | 512     the paper's net on a prepared data set, with VGG19;
                             512 cuts a batch into parts and recomputes features
     lite                    a small net on characters drawn by code, 96x96, no
-                            weights needed; two hours on two CPU cores. The
-                            generator that comes with the project is this run
+                            weights needed; three hours on two CPU cores. The
+                            generator that comes with the project was made so,
+                            see edtn_jax/pretrained/README.md
     tiny                    seconds, for tests
 
 DATASET is made by `edtn prepare`. Without VGG19 weights:
@@ -178,7 +179,7 @@ def _make_lite(config: ml_collections.ConfigDict) -> None:
   config.optimizer.schedule = 'cosine'
   config.optimizer.warmup_steps = 100
   config.optimizer.clip_norm = 1.0
-  config.train.num_steps = 14_000
+  config.train.num_steps = 20_000
   config.train.ema_decay = 0.995
   config.train.log_every = 100
   config.train.eval_every = 2000

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import pathlib
 
-from edtn_jax import bundles
-
 FOLDER = pathlib.Path(__file__).parent / 'pretrained'
 
 
 def bundle_of(task: str) -> pathlib.Path:
-  """Where the bundle of a task is, or would be.
+  """Where the bundle of a task is.
 
   Args:
     task: `anime_generator` or `expression_translation`.
@@ -23,8 +21,3 @@ def bundle_of(task: str) -> pathlib.Path:
     Its directory.
   """
   return FOLDER / task
-
-
-def is_shipped(task: str) -> bool:
-  """Whether this installation brings a bundle of a task."""
-  return bundles.is_bundle(bundle_of(task))

@@ -28,8 +28,7 @@ from data.facemesh.eyes import EyeFinder
 from data.facemesh.mesh import FaceMesh
 from data.facemesh.tracking import FaceTracker
 from data.video import VideoReader, VideoWriter, open_video, open_video_writer
-from edtn_jax import checkpoints, faces, shipped
-from edtn_jax.animation.generator import TASK
+from edtn_jax import checkpoints, faces
 from edtn_jax.animation.puppet import GENERATED, CharacterChoice
 from edtn_jax.encoders.clip_encoders import ClipEncoder
 from edtn_jax.encoders.landmark_fit import LandmarkEncoder
@@ -307,9 +306,7 @@ def _translator() -> Translate:
 
 
 def _characters(folder: pathlib.Path) -> dict[str, Puppet]:
-  """The generator that comes with the project, else a drawn character."""
-  if not shipped.is_shipped(TASK):
-    return CharacterChoice(puppet=str(_PUPPET)).open(_OPTIONS.puppet_size)
+  """A drawn character, moved by the generator that comes with the project."""
   path = folder / 'source.png'
   character = Character.from_seed(_PUPPET, _OPTIONS.puppet_size)
   Image.fromarray(character.render(np.zeros(20))).save(path)

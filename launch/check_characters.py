@@ -247,9 +247,9 @@ class GeneratedCharacter:
     picture = character.neutral()
     flat = Image.new('RGBA', picture.shape[1::-1], (*_WHITE, 255))
     flat.alpha_composite(Image.fromarray(picture))
-    side = (generator.size, generator.size)
-    small = flat.convert('RGB').resize(side, Image.Resampling.LANCZOS)
-    self._source = np.asarray(small)
+    side = (generator.largest, generator.largest)
+    source = flat.convert('RGB').resize(side, Image.Resampling.LANCZOS)
+    self._source = np.asarray(source)
 
   def render(self, pose: np.ndarray, *, background=None) -> np.ndarray:
     """[S, S, 3] uint8, on white whatever the background."""

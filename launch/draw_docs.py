@@ -2,23 +2,74 @@
 
     python -m launch.draw_docs
 
-writes docs/characters.png and docs/sweep.png.
+writes docs/characters.png, docs/sweep.png and docs/generated.png.
 """
 
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
+import numpy as np
 from absl import app, flags
 from PIL import Image
 
+from data.anime_tree import on_white
 from data.characters import Character, style_of
+from data.pose_vector import NUM_POSE, POSE_INDEX
+from edtn_jax.animation.generator import AnimeGenerator, load_generator
 from edtn_jax.pictures.puppet import CharacterPuppet
 from edtn_jax.pose_run import sweep_sheet
 
 _BACKGROUND = (240, 239, 236)
 # Left, upper, right and lower end of what is shown of a picture.
 _SHOWN = (0.08, 0.10, 0.92, 0.94)
+# What the generator is asked for.
+_POSES: tuple[Mapping[str, float], ...] = (
+  {},
+  {'eye_wink_left': 1, 'eye_wink_right': 1},
+  {'eye_happy_wink_left': 1, 'eye_happy_wink_right': 1},
+  {'eye_wink_right': 1, 'mouth_i': 1},
+  {'mouth_a': 1, 'eyebrow_raised_left': 1, 'eyebrow_raised_right': 1},
+  {'mouth_o': 1},
+  {'yaw': 18},
+  {'yaw': -18, 'mouth_a': 0.6},
+  {'pitch': 12},
+  {'roll': 15},
+)
+
+
+def generated_sheet(
+  generator: AnimeGenerator, seeds: list[int], size: int
+) -> Image.Image:
+  """One row by the generator, one by the renderer, for each character.
+
+  Args:
+    generator: moves the neutral pictures.
+    seeds: of the characters.
+    size: side of a picture of the sheet, pixels.
+
+  Returns:
+    The sheet; a column is a pose.
+  """
+  poses = np.zeros((len(_POSES), NUM_POSE), np.float32)
+  for pose, numbers in zip(poses, _POSES, strict=True):
+    for name, value in numbers.items():
+      pose[POSE_INDEX[name]] = value
+  rows = []
+  for seed in seeds:
+    character = Character.from_seed(seed, generator.largest, style_of(0, seed))
+    source = on_white(character.render(poses[0]))
+    rows.append(generator.animate(source, poses))
+    rows.append([on_white(character.render(pose)) for pose in poses])
+  sheet = Image.new('RGB', (len(poses) * size, len(rows) * size))
+  for y, row in enumerate(rows):
+    for x, picture in enumerate(row):
+      shown = Image.fromarray(picture)
+      box = [share * shown.width for share in _SHOWN]
+      small = shown.resize((size, size), Image.Resampling.LANCZOS, box)
+      sheet.paste(small, (x * size, y * size))
+  return sheet
 
 
 def character_sheet(seeds: list[int], columns: int, size: int) -> Image.Image:
@@ -49,6 +100,9 @@ def main(argv: list[str]) -> None:
   # 255 colours are enough for one drawing, in a third of the bytes.
   few = sheet.quantize(255, dither=Image.Dither.NONE)
   few.save(folder / 'sweep.png', optimize=True)
+  unseen = [int(seed) for seed in given.generated]
+  sheet = generated_sheet(load_generator(), unseen, given.size)
+  sheet.save(folder / 'generated.png', optimize=True)
 
 
 def define_flags() -> None:
@@ -59,6 +113,11 @@ def define_flags() -> None:
     'seeds',
     '5,9,2,28,6,30,32,16,45,10,22,55,34,1,54,23,61,48,11,43,63,3,40,58',
     'characters, row by row',
+  )
+  flags.DEFINE_list(
+    'generated',
+    '100001,100003,100005',
+    'characters that the generator moves; it was trained on none of them',
   )
   flags.DEFINE_integer('columns', 8, 'characters a row', 1)
   flags.DEFINE_integer('size', 152, 'side of a character, pixels', 16)

@@ -98,6 +98,18 @@ def test_with_transparency_the_figure_is_framed(tmp_path, box, crop):
   np.testing.assert_allclose(found.image[round(y) - 4, x], 255, atol=3)
 
 
+@pytest.mark.parametrize(
+  ('largest', 'side'), [(0, 32), (32, 32), (64, 64), (200, 100), (45, 44)]
+)
+def test_a_larger_picture_is_kept_larger(tmp_path, largest, side):
+  picture = _noise(101, 101)
+  path = _save(tmp_path, Image.fromarray(picture))
+  found = open_source(path, 32, '0,0,101', largest=largest)
+  assert found.image.shape == (side, side, 3)
+  scaled = Image.fromarray(picture).resize((side, side), Image.LANCZOS)
+  np.testing.assert_array_equal(found.image, np.asarray(scaled))
+
+
 def test_transparency_is_laid_on_white(tmp_path):
   pixels = np.full((64, 64, 4), (100, 200, 0, 255), np.uint8)
   pixels[:, 32:, 3] = 128

@@ -23,10 +23,37 @@ def test_characters_stand_row_by_row():
   np.testing.assert_array_equal(sheet[42:, :42][solid], cut[solid][:, :3])
 
 
-def test_both_sheets_are_written(tmp_path, monkeypatch):
+class Still:
+  """A generator that moves nothing."""
+
+  largest = 24
+
+  def animate(self, source, poses):
+    assert source.shape == (24, 24, 3)
+    return [source] * len(poses)
+
+
+def test_generated_pictures_stand_above_the_truth():
+  sheet = np.asarray(draw_docs.generated_sheet(Still(), [3, 8], 20))
+  columns = len(draw_docs._POSES)
+  assert sheet.shape == (80, 20 * columns, 3)
+  cells = sheet.reshape(4, 20, columns, 20, 3).swapaxes(1, 2)
+  for drawn, truth in (cells[:2], cells[2:]):
+    # The first pose is that of the source, the others are not.
+    np.testing.assert_array_equal(drawn[0], truth[0])
+    assert all((drawn[0] != cell).any() for cell in truth[1:])
+
+
+def test_all_sheets_are_written(tmp_path, monkeypatch):
   given = types.SimpleNamespace(
-    seeds=['5', '9'], columns=2, size=24, swept='40', folder=str(tmp_path)
+    seeds=['5', '9'],
+    columns=2,
+    size=24,
+    swept='40',
+    generated=['3'],
+    folder=str(tmp_path),
   )
+  monkeypatch.setattr(draw_docs, 'load_generator', Still)
   monkeypatch.setattr(draw_docs, 'flags', types.SimpleNamespace(FLAGS=given))
   swept = []
 
@@ -41,3 +68,5 @@ def test_both_sheets_are_written(tmp_path, monkeypatch):
     assert sheet.size == (48, 24)
   with Image.open(tmp_path / 'sweep.png') as sheet:
     assert sheet.convert('RGB').getpixel((3, 3)) == (9, 8, 7)
+  with Image.open(tmp_path / 'generated.png') as sheet:
+    assert sheet.size == (24 * len(draw_docs._POSES), 48)

@@ -17,8 +17,11 @@ from absl import logging
 from data import pose_vector
 from edtn_jax import bundles, checkpoints, shipped
 from edtn_jax.animation.network import build_generator
+from generator.pirenderer.detail import blend_with_detail
 from generator.pirenderer.face_generator import FaceGenerator
 
+# A flow of a network's size moves pictures of up to so many times that size.
+MAX_ENLARGEMENT = 4
 TASK = 'anime_generator'
 _REMEDY = (
   'Train one (edtn train --config=configs/anime_generator.py:lite '
@@ -26,15 +29,13 @@ _REMEDY = (
 )
 
 
-class GeneratorError(checkpoints.CheckpointError):
-  """A generator that is not there."""
-
-
 class AnimeGenerator:
   """Moves a picture by pose vectors.
 
   Attributes:
-    size: side of its pictures, pixels.
+    size: side of the pictures that it was trained on, pixels.
+    largest: side up to which it moves larger ones, pixels; `size` itself,
+      unless its network blends.
     config: of the run that trained it.
     description: what a summary says of it: path, step, whether the weights
       are a moving average, and sha256 of the parameters.
@@ -63,6 +64,8 @@ class AnimeGenerator:
     params = found.params.get('model', {})
     checkpoints.check_params(params, expected, found.path)
     self.params = jax.tree.map(jnp.asarray, params)
+    blends = self._model.config.blend
+    self.largest = self.size * (MAX_ENLARGEMENT if blends else 1)
     self.description = {
       'generator': found.path,
       'generator_step': found.step,
@@ -82,14 +85,15 @@ class AnimeGenerator:
     call that meets any warns.
 
     Args:
-      source: [size, size, 3] uint8 RGB on white, such as
-        `source.open_source` gives.
+      source: [S, S, 3] uint8 RGB on white, such as `source.open_source`
+        gives, S from `size` to `largest`: the network sees a smaller copy and
+        says how to move the source, see `blend_with_detail`.
       poses: [T, 20] float, pose vectors.
       batch_size: pictures computed at once; one program is compiled for each
         size, and the last batch is filled up.
 
     Yields:
-      [size, size, 3] uint8 RGB.
+      [S, S, 3] uint8 RGB.
 
     Raises:
       ValueError: if an array has another shape or type, or a pose is not
@@ -101,7 +105,8 @@ class AnimeGenerator:
     for begin in range(0, len(poses), batch_size):
       batch = poses[begin : begin + batch_size]
       rows = [(0, batch_size - len(batch)), (0, 0)]
-      drawn = _frames(self._model, self.params, source, np.pad(batch, rows))
+      poses_drawn = np.pad(batch, rows)
+      drawn = _frames(self._model, self.size, self.params, source, poses_drawn)
       # The device draws the next batch while this one is used.
       if waiting is not None:
         yield from np.asarray(waiting)[:count]
@@ -111,10 +116,15 @@ class AnimeGenerator:
 
   def _checked(self, source, poses, batch_size) -> np.ndarray:
     """The poses, clamped."""
-    wanted = (self.size, self.size, 3)
-    if source.shape != wanted or source.dtype != np.uint8:
+    side = len(source)
+    if (
+      source.shape != (side, side, 3)
+      or source.dtype != np.uint8
+      or not self.size <= side <= self.largest
+    ):
       raise ValueError(
-        f'source is {source.dtype} {source.shape}, wanted uint8 {wanted}'
+        f'source is {source.dtype} {source.shape}, wanted uint8 [S, S, 3], S '
+        f'from {self.size} to {self.largest}'
       )
     poses = np.asarray(poses, np.float32)
     if poses.ndim != 2 or poses.shape[1] != pose_vector.NUM_POSE:
@@ -163,11 +173,6 @@ def load_generator(
   Example:
     `frames = load_generator().animate(source, poses)`.
   """
-  if path is None and not shipped.is_shipped(TASK):
-    raise GeneratorError(
-      'no generator comes with this installation (looked in '
-      f'{shipped.bundle_of(TASK)}). {_REMEDY}'
-    )
   if path is None:
     path = shipped.bundle_of(TASK)
   return AnimeGenerator(bundles.load_model(path, step=step))
@@ -203,12 +208,21 @@ def unseen_character(config: ml_collections.ConfigDict) -> int:
   return settings.first_identity + known
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _frames(model: FaceGenerator, params, source, poses) -> jax.Array:
-  """[B, size, size, 3] uint8 pictures of one source in B poses."""
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _frames(model: FaceGenerator, size, params, source, poses) -> jax.Array:
+  """[B, S, S, 3] uint8 pictures of one source in B poses."""
+
+  def repeated(x):
+    return jnp.broadcast_to(x, (len(poses), *x.shape))
+
   source = source.astype(jnp.float32) / 255
-  sources = jnp.broadcast_to(source, (len(poses), *source.shape))
-  image = model.apply({'params': params}, sources, poses)['image']
+  seen = source
+  if len(source) != size:
+    seen = jax.image.resize(source, (size, size, 3), 'lanczos3')
+  out = model.apply({'params': params}, repeated(seen), poses)
+  image = out['image']
+  if seen is not source:
+    image = blend_with_detail(repeated(source), out)
   return jnp.round(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
 
 

@@ -59,8 +59,8 @@ class CharacterChoice:
     """Opens what is chosen.
 
     Args:
-      puppet_size: side of drawn pictures, pixels; generated ones have the
-        generator's.
+      puppet_size: side of drawn pictures, pixels; generated ones are as
+        large as the source allows, see `AnimeGenerator.largest`.
 
     Returns:
       The characters by name, `GENERATED` before `DRAWN`.
@@ -75,7 +75,9 @@ class CharacterChoice:
     opened: dict[str, Puppet] = {}
     if self.source:
       generator = load_generator(self.generator or None)
-      source = open_source(self.source, generator.size, self.crop)
+      source = open_source(
+        self.source, generator.size, self.crop, largest=generator.largest
+      )
       opened[GENERATED] = GeneratorPuppet(generator, source, self.batch_size)
     if self.puppet:
       opened[DRAWN] = CharacterPuppet(self.puppet, puppet_size)
@@ -100,14 +102,15 @@ class GeneratorPuppet:
 
     Args:
       generator: see `load_generator`.
-      source: of the generator's size.
+      source: of a size that the generator takes.
       batch_size: pictures computed at once.
     """
     self._generator = generator
     self._source = source
     self._batch_size = batch_size
-    self.size = generator.size
+    self.size = len(source.image)
     self.description: dict[str, Any] = {
+      'generated_size': self.size,
       **source.description,
       **generator.description,
     }

@@ -41,7 +41,7 @@ class SourcePicture:
   """A picture, ready for the generator.
 
   Attributes:
-    image: [size, size, 3] uint8 RGB, transparency laid on white.
+    image: [S, S, 3] uint8 RGB, transparency laid on white.
     path: file it was read from.
     crop: x, y and side of the square in pixels of the upright picture; it may
       stick out of a picture with transparency.
@@ -67,7 +67,7 @@ class SourcePicture:
 
 
 def open_source(
-  path: str | os.PathLike, size: int, crop: str = ''
+  path: str | os.PathLike, size: int, crop: str = '', largest: int = 0
 ) -> SourcePicture:
   """Opens any 8-bit picture of a character.
 
@@ -87,8 +87,11 @@ def open_source(
   Args:
     path: the picture: PNG, WebP, JPEG, GIF, ... with RGB, grey, palette or
       CMYK colours, with or without transparency.
-    size: side of the result, pixels; the square is scaled to it, antialiased.
+    size: side S of the result, pixels; the square is scaled to it,
+      antialiased.
     crop: `x,y,side` in pixels of the upright picture, or '' for the rule.
+    largest: if above `size`, S is the square's own side where that lies
+      between the two, and even.
 
   Returns:
     The picture.
@@ -117,6 +120,8 @@ def open_source(
       side,
       size,
     )
+  # H.264 wants even sides.
+  size = max(size, min(side, largest) // 2 * 2)
   cut = _on_white(picture.crop((x, y, x + side, y + side)))
   scaled = cut.resize((size, size), Image.Resampling.LANCZOS)
   return SourcePicture(

@@ -5,20 +5,16 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
-from absl import logging
 from PIL import Image
 
 from data import files
 from data.characters.opening import open_character
-from edtn_jax import shipped
 from edtn_jax.animation import generator as generator_lib
 from edtn_jax.animation.puppet import CharacterChoice
 
 SOURCE_NAME = 'source.png'
 # Side of the picture that the generator is given, pixels.
 _SOURCE_SIZE = 512
-# Character of a demo without a generator.
-_CHARACTER = '27'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +23,16 @@ class Cast:
 
   Attributes:
     character: seed or file; drawn in every pose, which is the truth.
-    generator: path of the generator, '' for the shipped one, None for none.
+    generator: path of the generator, '' for the shipped one.
     sentence: for the report.
   """
 
   character: str
-  generator: str | None
+  generator: str
   sentence: str
 
   def choice(self, output: pathlib.Path) -> CharacterChoice:
     """Draws the source picture into `output` and says what to drive."""
-    if self.generator is None:
-      return CharacterChoice(puppet=self.character)
     picture = open_character(self.character, _SOURCE_SIZE).neutral()
     path = output / SOURCE_NAME
     output.mkdir(parents=True, exist_ok=True)
@@ -62,24 +56,15 @@ def cast(puppet: str, generator: str) -> Cast:
     generator: bundle or run, or '' for the shipped one.
 
   Returns:
-    The cast; without a generator if none is named and none is shipped.
+    The cast.
 
   Raises:
     CharacterError, CheckpointError: if one of them cannot be used.
   """
-  if not generator and not shipped.is_shipped(generator_lib.TASK):
-    sentence = (
-      'No generator comes with this installation, so no picture is generated; '
-      'name one with --generator.'
-    )
-    logging.warning('%s', sentence)
-    found = Cast(puppet or _CHARACTER, None, sentence)
-  else:
-    opened = generator_lib.load_generator(generator or None)
-    name = puppet or str(generator_lib.unseen_character(opened.config))
-    found = Cast(name, generator, _sentence(opened, name))
-  open_character(found.character)
-  return found
+  opened = generator_lib.load_generator(generator or None)
+  name = puppet or str(generator_lib.unseen_character(opened.config))
+  open_character(name)
+  return Cast(name, generator, _sentence(opened, name))
 
 
 def _sentence(generator: generator_lib.AnimeGenerator, name: str) -> str:
