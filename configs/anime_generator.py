@@ -124,6 +124,7 @@ def _base() -> ml_collections.ConfigDict:
   optimizer.clip_norm = 0.0
   optimizer.schedule = 'drop'
   optimizer.warmup_steps = 0
+  optimizer.restart_step = 0  # of a cosine
   optimizer.drop_step = 150 * STEPS_PER_EPOCH
   optimizer.drop_factor = 0.2
 
@@ -174,9 +175,10 @@ def _make_lite(config: ml_collections.ConfigDict) -> None:
   config.loss.flow_weight = 5.0
   config.loss.flow_weight_editing = 0.0
   config.loss.edit_from_step = 8000
-  config.optimizer.learning_rate = 1e-3
+  config.optimizer.learning_rate = 2e-3
   config.optimizer.b1 = 0.9
   config.optimizer.schedule = 'cosine'
+  config.optimizer.restart_step = config.loss.edit_from_step
   config.optimizer.warmup_steps = 100
   config.optimizer.clip_norm = 1.0
   config.train.num_steps = 20_000
@@ -206,6 +208,7 @@ def _make_tiny(config: ml_collections.ConfigDict) -> None:
   config.loss.edit_from_step = 4
   # A rate that depends on the run's length would differ in a shorter one.
   config.optimizer.schedule = 'constant'
+  config.optimizer.restart_step = 0
   config.optimizer.warmup_steps = 0
   config.train.batch_size = 8
   config.train.eval_batch_size = 4

@@ -115,6 +115,7 @@ def _base() -> ml_collections.ConfigDict:
   optimizer.clip_norm = 0.0
   optimizer.schedule = 'constant'
   optimizer.warmup_steps = 0
+  optimizer.restart_step = 0  # of a cosine
   optimizer.drop_step = 0
   optimizer.drop_factor = 0.2
 

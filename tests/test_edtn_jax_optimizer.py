@@ -39,6 +39,23 @@ def test_constant_cosine_and_drop():
   assert rates(drop, [0, 3, 4, 9]) == pytest.approx([0.1, 0.1, 0.02, 0.02])
 
 
+def test_a_cosine_can_begin_anew():
+  twice = settings(schedule='cosine', restart_step=4)
+  assert rates(twice, [0, 2, 4, 7, 10]) == pytest.approx(
+    [0.1, 0.05, 0.1, 0.05, 0.0]
+  )
+  late = settings(schedule='cosine', restart_step=6, warmup_steps=2)
+  assert rates(late, [0, 1, 2, 4, 6, 8, 10]) == pytest.approx(
+    [0, 0.05, 0.1, 0.05, 0.1, 0.05, 0.0]
+  )
+  # A shorter run ends before.
+  assert rates(twice, [0, 2], num_steps=3) == pytest.approx([0.1, 0.05])
+  config = edtn.get_config('tiny')
+  config.optimizer.restart_step = 3
+  with pytest.raises(ConfigError, match=r'optimizer\.restart_step'):
+    validate(config, num_devices=1)
+
+
 def test_warmup_rises_and_leaves_the_rest_in_its_place():
   constant = settings(warmup_steps=4)
   assert rates(constant, [0, 1, 4, 9]) == pytest.approx([0, 0.025, 0.1, 0.1])

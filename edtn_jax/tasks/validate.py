@@ -112,6 +112,16 @@ def _validate_optimizer(check: Checker) -> None:
       f'is not used by {name}',
       'Set --config.optimizer.name=adamw, or leave it 0.',
     )
+  if 'restart_step' in check.config.optimizer:
+    check.at_least('optimizer.restart_step', 0)
+    schedule = check.get('optimizer.schedule')
+    if check.get('optimizer.restart_step') and schedule != 'cosine':
+      check.add(
+        'optimizer.restart_step',
+        check.get('optimizer.restart_step'),
+        f'is not used by the schedule {schedule}',
+        'Set --config.optimizer.schedule=cosine, or restart_step to 0.',
+      )
   # A drop at step 0 would be a lower learning rate under another name.
   drops = check.get('optimizer.schedule') == 'drop'
   check.at_least('optimizer.drop_step', 1 if drops else 0)

@@ -17,8 +17,9 @@ def learning_rate(
 
   Args:
     config: the `optimizer` section: `schedule` is `constant`, `cosine` (to
-      zero at the last step) or `drop` (times `drop_factor` from `drop_step`
-      on); `warmup_steps` rise linearly from zero.
+      zero at the last step; with `restart_step` also to zero at that one, and
+      from the whole rate again) or `drop` (times `drop_factor` from
+      `drop_step` on); `warmup_steps` rise linearly from zero.
     num_steps: length of the run.
 
   Returns:
@@ -26,7 +27,14 @@ def learning_rate(
   """
   rate, warmup = config.learning_rate, config.warmup_steps
   if config.schedule == 'cosine':
-    main = optax.cosine_decay_schedule(rate, max(num_steps - warmup, 1))
+    # Absent in runs from before there were restarts.
+    restart = config.get('restart_step', 0)
+    ends = [restart, num_steps] if restart else [num_steps]
+    parts = [
+      optax.cosine_decay_schedule(rate, max(end - begin, 1))
+      for begin, end in zip([warmup, *ends], ends, strict=False)
+    ]
+    main = optax.join_schedules(parts, [end - warmup for end in ends[:-1]])
   elif config.schedule == 'drop':
     main = optax.piecewise_constant_schedule(
       rate, {max(config.drop_step - warmup, 0): config.drop_factor}
