@@ -131,6 +131,7 @@ def reenact(
   output: str,
   driving: str = '',
   workdir: str = '',
+  bundle: str = '',
   step: int = -1,
   frames: str = '',
   face: str = '',
@@ -159,6 +160,7 @@ def reenact(
   generator: str = '',
   crop: str = '',
   batch_size: int = 8,
+  engine: str = 'auto',
   pose: str = '',
   live: bool = False,
   host: str = '127.0.0.1',
@@ -173,6 +175,8 @@ def reenact(
     workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
       export"; empty takes the network that comes with the project, which
       reads pictures and codes of the procedural head
+    bundle: instead of --workdir and --generator, one or two bundles of "edtn
+      export", comma-separated, of whichever of the two
     step: checkpoint step; -1 takes the newest
     frames: directory of driving frames to show beside the meshes
     face: FLAME file to draw with; empty takes the one of the run
@@ -207,6 +211,10 @@ def reenact(
     crop: square of the source to move, x,y,side in pixels; empty takes it
       from the transparency, or the middle
     batch_size: pictures that the generator computes at once
+    engine: who runs the networks: jax; onnx, ONNX Runtime on the CPU, which
+      needs the extra [onnx] and bundles with ONNX files (networks that come
+      with the project have none and stay with jax); auto takes the faster of
+      those that are there
     pose: instead of driving, draw the puppet or the source in one pose, such
       as mouth_a=0.8,eye_wink_left=1,yaw=15, or in all of them: sweep
     live: drive by a camera, or by a video in real time, and show the puppet
@@ -216,6 +224,11 @@ def reenact(
     port: with --live, port of that page; 0 takes a free one
   """
   check_reenact(changed(reenact, locals()))
+  if bundle:
+    from edtn_jax.bundle_choice import split_bundles
+
+    networks = split_bundles(bundle, source=source, pose=pose)
+    workdir, generator = networks['workdir'], networks['generator']
   if pose:
     _require(reenact, puppet=puppet or source)
   else:
@@ -223,7 +236,9 @@ def reenact(
     workdir = workdir or str(shipped.bundle_of('expression_translation'))
   from edtn_jax.animation.puppet import CharacterChoice
 
-  characters = CharacterChoice(puppet, source, generator, crop, batch_size)
+  characters = CharacterChoice(
+    puppet, source, generator, crop, batch_size, engine
+  )
   if pose:
     from edtn_jax.pose_run import pose_run
 
@@ -256,6 +271,7 @@ def reenact(
       output,
       options=options,
       characters=characters,
+      engine=engine,
       host=host,
       port=port,
       step=_step(step),
@@ -284,6 +300,7 @@ def reenact(
     clip=clip or None,
     split=split or None,
     characters=characters,
+    engine=engine,
     encoder=encoder,
     encoder_weights=encoder_weights,
     landmark_map=landmark_map,

@@ -11,7 +11,7 @@ from edtn_jax.config import ConfigError, Problem
 # What `edtn reenact --pose` and `edtn prepare --fit_adapter` look at.
 _OF_POSE = frozenset(
   {'output', 'pose', 'puppet', 'puppet_size', 'source', 'generator', 'crop'}
-  | {'batch_size'}
+  | {'batch_size', 'bundle', 'engine'}
 )
 _OF_FIT = frozenset({'output', 'fit_adapter', 'face', 'landmarks'})
 # With `edtn reenact --live` there are no files but the summary.
@@ -21,6 +21,7 @@ _NOT_LIVE = frozenset(
 )
 _OF_LIVE = frozenset({'host', 'port'})
 _OF_ANIMATION = frozenset({'gif_every', 'gif_max_frames'})
+_NETWORKS = frozenset({'workdir', 'generator'})
 
 
 def changed(
@@ -81,6 +82,10 @@ def _reenact_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
       given, 'source', {'batch_size'}, 'Give --source=PICTURE'
     )
   yield from _with_unless(given, 'puppet', {'puppet_size'}, 'Give --puppet=7')
+  if given.get('bundle'):
+    yield from _without(given, _NETWORKS, 'bundle')
+  elif not _NETWORKS & given.keys():
+    yield from _with(given, {'engine'}, 'bundle', 'Give --bundle=BUNDLE')
   if not given.get('pose'):
     yield from _with_unless(
       given, 'face', {'landmarks'}, 'Give --face=MODEL.pkl'

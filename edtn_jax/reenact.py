@@ -69,7 +69,8 @@ def reenact(
       `data.drivers.open_driver` gives; iterated twice when the neutral face
       is needed. One that bridges broken frames lists them in `skipped`.
     translate: network, from expression [T, 50] and jaw_pose [T, 3] (both
-      float32, radians) to pose coefficients [T, 17] in [0, 1].
+      float32, radians) to pose coefficients [T, 17] in [0, 1]; one that has a
+      `description` is described by it.
     output_dir: folder for the results, made if absent.
     options: see `ReenactOptions`; defaults when None.
     scene: draws the meshes of the storyboard; left out when None.
@@ -164,6 +165,7 @@ def reenact(
     'clamped_frames': process.clamp.clamped_frames,
     **statistics.summary(),
     **_neutral_summary(neutral),
+    **getattr(translate, 'description', {}),
     **_puppets_summary(puppets),
     'options': {
       **dataclasses.asdict(options),

@@ -11,7 +11,7 @@ from absl import logging
 
 from data.codes import FLAME_SPACE
 from data.drivers import Driver, holds_codes, open_driver
-from edtn_jax import bundles, checkpoints, faces
+from edtn_jax import bundles, checkpoints, engines, faces
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.pictures.face_scene import face_scene
@@ -19,7 +19,6 @@ from edtn_jax.pictures.frames import FrameFolder
 from edtn_jax.pictures.meshes import MeshScene
 from edtn_jax.reenact import ReenactError, reenact
 from edtn_jax.reenact_options import ReenactOptions
-from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.pose_adapter import load_pose_adapter
 
 _NO_ADAPTER = (
@@ -42,6 +41,7 @@ def reenact_run(
   clip: str | None = None,
   split: str | None = None,
   characters: CharacterChoice | None = None,
+  engine: str = engines.AUTO,
   encoder: str = 'landmarks',
   encoder_weights: str = '',
   landmark_map: str = '',
@@ -63,6 +63,7 @@ def reenact_run(
     clip: clip name in a data set.
     split: split of a data set.
     characters: what to drive; nothing when None.
+    engine: who runs the translator, see `engines.open_program`.
     encoder: of `encoders.clip_encoders.ENCODERS`, for pictures.
     encoder_weights: converted weights of `deca`, or ''.
     landmark_map: where the landmarks lie on a FLAME file's head, or ''.
@@ -101,7 +102,7 @@ def reenact_run(
     landmark_map=landmark_map,
   )
   check_expression_space(driving, driver.expression_space, workdir, found)
-  translate = make_translate(found)
+  translate = engines.open_translator(found, engine)
   pictures = getattr(driver, 'frame_picture', None)
   if frames:
     pictures = FrameFolder(frames)

@@ -302,12 +302,28 @@ class Generator:
     picture = source.astype(np.float32) / 255
     for begin in range(0, len(poses), batch_size):
       pose = poses[begin : begin + batch_size]
-      sources = np.ascontiguousarray(
-        np.broadcast_to(picture, (len(pose), *wanted))
-      )
-      inputs = {'source_image': sources, 'pose': pose}
-      (image,) = self._session.run(['image'], inputs)
+      image = self.outputs(picture, pose, ('image',))['image']
       yield from np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+  def outputs(
+    self, picture: np.ndarray, poses: np.ndarray, names: Iterable[str]
+  ) -> dict[str, np.ndarray]:
+    """Runs the network as it is: nothing is checked or clamped.
+
+    Args:
+      picture: [size, size, 3] float32 in [0, 1].
+      poses: [B, 20] float32.
+      names: of its outputs, such as `image`; only these are computed.
+
+    Returns:
+      Each by name, [B, ...] float32.
+    """
+    sources = np.ascontiguousarray(
+      np.broadcast_to(picture, (len(poses), *picture.shape))
+    )
+    inputs = {'source_image': sources, 'pose': poses}
+    found = self._session.run(list(names), inputs)
+    return dict(zip(names, found, strict=True))
 
   def example(self) -> tuple[np.ndarray, ...]:
     """Arguments of one frame."""

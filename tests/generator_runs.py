@@ -33,8 +33,8 @@ def write_run(workdir: pathlib.Path, *, averaged: bool = True) -> pathlib.Path:
   manager.save(
     STEP,
     {
-      'params': _params(config, 0),
-      'ema_params': _params(config, 1) if averaged else None,
+      'params': make_params(config, 0),
+      'ema_params': make_params(config, 1) if averaged else None,
       'constants': {},
     },
     data={},
@@ -54,7 +54,7 @@ def write_run(workdir: pathlib.Path, *, averaged: bool = True) -> pathlib.Path:
   return workdir
 
 
-def _params(config, seed: int):
+def make_params(config, seed: int):
   """Weights with which every pose shows, drawn without compiling `init`."""
   rng = np.random.default_rng(seed)
   model = build_generator(config.model)

@@ -33,6 +33,13 @@ from edtn_jax.config import ConfigError
     ({'media': 'none', 'gif_max_frames': 1}, {'gif_max_frames': 'Add gif'}),
     ({'media': 'mp4,webp', 'gif_every': 1}, {}),
     ({'batch_size': 2}, {'batch_size': '--source'}),
+    (
+      {'bundle': 'x', 'workdir': 'y', 'generator': 'z', 'engine': 'onnx'},
+      {'workdir': '--bundle', 'generator': '--bundle'},
+    ),
+    ({'engine': 'onnx'}, {'engine': '--bundle'}),
+    ({'engine': 'onnx', 'workdir': 'y'}, {}),
+    ({'engine': 'jax', 'bundle': 'x', 'pose': 'sweep', 'source': 'y'}, {}),
     ({'landmarks': 'x.npy'}, {'landmarks': '--face'}),
     ({'landmarks': 'x.npy', 'face': 'y.pkl'}, {}),
   ],

@@ -21,6 +21,7 @@ from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.checkpoints import Checkpoint
 from edtn_jax.config import ConfigError
 from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
+from edtn_jax.engines import TranslatorRunner
 from edtn_jax.live import run as run_lib
 from edtn_jax.live import session as session_lib
 from edtn_jax.live.codes import LiveCodes
@@ -333,6 +334,10 @@ def test_a_source_without_a_resting_face_is_refused(page, values, text):
     session.run(page)
 
 
+def open_translator(found, engine):
+  return TranslatorRunner({'translator_engine': engine}, translate)
+
+
 @pytest.fixture
 def fake_models(monkeypatch):
   """Everything that `live_run` opens but the source and the page."""
@@ -341,7 +346,7 @@ def fake_models(monkeypatch):
     ('face_to_encode', lambda *a, **k: None),
     ('open_encoder', lambda *a, **k: Encoder()),
     ('check_expression_space', lambda *a, **k: None),
-    ('make_translate', lambda found: translate),
+    ('engines', types.SimpleNamespace(open_translator=open_translator)),
     ('FaceTracker', Tracker),
     ('_use_compile_cache', lambda: None),
   ):
@@ -379,6 +384,7 @@ def test_live_run_writes_a_summary_also_when_it_fails(tmp_path, fake_models):
   assert summary['frames_calibrating'] > 0
   assert summary['puppet'] == {'character': 'square'}
   assert summary['encoder'] == 'of a test'
+  assert summary['translator_engine'] == 'auto'
   assert summary['options']['head_pose'] == 'absolute'
   run_with_it = output / 'summary.json'
   run_with_it.write_text('{"format": "edtn_reenactment"}')

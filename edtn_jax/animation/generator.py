@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 from absl import logging
 
 from data import pose_vector
-from edtn_jax import bundles, checkpoints, shipped
+from edtn_jax import bundles, checkpoints, engines, shipped
 from edtn_jax.animation.network import build_generator
 from generator.pirenderer.detail import blend_with_detail
 from generator.pirenderer.face_generator import FaceGenerator
@@ -38,18 +38,20 @@ class AnimeGenerator:
       unless its network blends.
     config: of the run that trained it.
     description: what a summary says of it: path, step, whether the weights
-      are a moving average, and sha256 of the parameters.
+      are a moving average, sha256 of the parameters, and who runs it.
   """
 
-  def __init__(self, found: checkpoints.Checkpoint):
+  def __init__(self, found: checkpoints.Checkpoint, engine: str = engines.JAX):
     """Checks that parameters and config belong together.
 
     Args:
       found: a checkpoint of the task `anime_generator`.
+      engine: who runs it, see `engines.open_program`.
 
     Raises:
       CheckpointError: if it is of another task, or its parameters do not fit
         the network that its config describes.
+      ConfigError, BundleError: see `engines.open_program`.
     """
     if found.config.task != TASK:
       raise checkpoints.CheckpointError(
@@ -66,12 +68,14 @@ class AnimeGenerator:
     self.params = jax.tree.map(jnp.asarray, params)
     blends = self._model.config.blend
     self.largest = self.size * (MAX_ENLARGEMENT if blends else 1)
+    self._program = engines.open_program(found.path, engine)
     self.description = {
       'generator': found.path,
       'generator_step': found.step,
       'generator_averaged': found.averaged,
       'generator_size': self.size,
       'generator_sha256': _digest(params),
+      'generator_engine': engines.ONNX if self._program else engines.JAX,
     }
     self._has_warned = False
 
@@ -100,19 +104,33 @@ class AnimeGenerator:
         finite.
     """
     poses = self._checked(source, poses, batch_size)
-    source = jnp.asarray(source)
+    draw = self._drawing(source)
     waiting, count = None, 0
     for begin in range(0, len(poses), batch_size):
       batch = poses[begin : begin + batch_size]
-      rows = [(0, batch_size - len(batch)), (0, 0)]
-      poses_drawn = np.pad(batch, rows)
-      drawn = _frames(self._model, self.size, self.params, source, poses_drawn)
+      drawn = draw(np.pad(batch, [(0, batch_size - len(batch)), (0, 0)]))
       # The device draws the next batch while this one is used.
       if waiting is not None:
         yield from np.asarray(waiting)[:count]
       waiting, count = drawn, len(batch)
     if waiting is not None:
       yield from np.asarray(waiting)[:count]
+
+  def _drawing(self, source: np.ndarray) -> Callable[[np.ndarray], jax.Array]:
+    """Poses to [B, S, S, 3] uint8 pictures of a source."""
+    source = jnp.asarray(source)
+    if self._program is None:
+      return functools.partial(
+        _frames, self._model, self.size, self.params, source
+      )
+    seen = np.asarray(_seen(self.size, source))
+    names = _BLENDED if len(source) > self.size else ('image',)
+
+    def draw(poses: np.ndarray) -> jax.Array:
+      out = self._program.outputs(seen, poses, names)
+      return _finished(self.size, source, out)
+
+    return draw
 
   def _checked(self, source, poses, batch_size) -> np.ndarray:
     """The poses, clamped."""
@@ -147,6 +165,8 @@ class AnimeGenerator:
     return clamped
 
 
+# Outputs from which a larger picture is made.
+_BLENDED = ('flow', 'painted_image', 'share')
 _RANGES = tuple(
   np.array([getattr(n, end) for n in pose_vector.POSE_NUMBERS], np.float32)
   for end in ('low', 'high')
@@ -154,7 +174,10 @@ _RANGES = tuple(
 
 
 def load_generator(
-  path: str | os.PathLike | None = None, *, step: int | None = None
+  path: str | os.PathLike | None = None,
+  *,
+  step: int | None = None,
+  engine: str = engines.JAX,
 ) -> AnimeGenerator:
   """Loads a generator for inference.
 
@@ -163,19 +186,21 @@ def load_generator(
       of a run the moving average of the parameters, if it kept one. None
       takes the bundle that comes with the project.
     step: which step of a workdir; None takes the newest.
+    engine: who runs it, see `engines.open_program`.
 
   Returns:
     The generator.
 
   Raises:
     CheckpointError: if it is absent, damaged or of another model.
+    ConfigError, BundleError: see `engines.open_program`.
 
   Example:
     `frames = load_generator().animate(source, poses)`.
   """
   if path is None:
     path = shipped.bundle_of(TASK)
-  return AnimeGenerator(bundles.load_model(path, step=step))
+  return AnimeGenerator(bundles.load_model(path, step=step), engine)
 
 
 def has_seen(config: ml_collections.ConfigDict, seed: int) -> bool | None:
@@ -211,19 +236,32 @@ def unseen_character(config: ml_collections.ConfigDict) -> int:
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _frames(model: FaceGenerator, size, params, source, poses) -> jax.Array:
   """[B, S, S, 3] uint8 pictures of one source in B poses."""
+  seen = _repeated(_seen(size, source), len(poses))
+  return _finished(size, source, model.apply({'params': params}, seen, poses))
 
-  def repeated(x):
-    return jnp.broadcast_to(x, (len(poses), *x.shape))
 
+@functools.partial(jax.jit, static_argnums=0)
+def _seen(size, source) -> jax.Array:
+  """[size, size, 3] float32, what the network sees of a source."""
   source = source.astype(jnp.float32) / 255
-  seen = source
-  if len(source) != size:
-    seen = jax.image.resize(source, (size, size, 3), 'lanczos3')
-  out = model.apply({'params': params}, repeated(seen), poses)
-  image = out['image']
-  if seen is not source:
-    image = blend_with_detail(repeated(source), out)
+  if len(source) == size:
+    return source
+  return jax.image.resize(source, (size, size, 3), 'lanczos3')
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _finished(size, source, out) -> jax.Array:
+  """[B, S, S, 3] uint8 pictures from what the network says of a source."""
+  if len(source) == size:
+    image = out['image']
+  else:
+    whole = source.astype(jnp.float32) / 255
+    image = blend_with_detail(_repeated(whole, len(out['share'])), out)
   return jnp.round(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
+
+
+def _repeated(x: jax.Array, count: int) -> jax.Array:
+  return jnp.broadcast_to(x, (count, *x.shape))
 
 
 def _expected(model: FaceGenerator, size: int) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from edtn_jax.animation.generator import AnimeGenerator, load_generator
 from edtn_jax.animation.source import SourcePicture, open_source
 from edtn_jax.config import ConfigError, Problem
+from edtn_jax.engines import AUTO, check_engine
 from edtn_jax.pictures.puppet import CharacterPuppet, Puppet
 
 # Names of the two kinds, also of their files.
@@ -29,6 +30,7 @@ class CharacterChoice:
     generator: bundle or workdir of the generator; '' takes the shipped one.
     crop: square of the source, see `open_source`, or ''.
     batch_size: pictures that the generator computes at once.
+    engine: who runs the generator, see `engines.open_program`.
   """
 
   puppet: str = ''
@@ -36,6 +38,7 @@ class CharacterChoice:
   generator: str = ''
   crop: str = ''
   batch_size: int = 8
+  engine: str = AUTO
 
   def problems(self) -> list[Problem]:
     """What is wrong with it, before anything is opened."""
@@ -72,9 +75,10 @@ class CharacterChoice:
     problems = self.problems()
     if problems:
       raise ConfigError(problems)
+    check_engine(self.engine)
     opened: dict[str, Puppet] = {}
     if self.source:
-      generator = load_generator(self.generator or None)
+      generator = load_generator(self.generator or None, engine=self.engine)
       source = open_source(
         self.source, generator.size, self.crop, largest=generator.largest
       )

@@ -15,7 +15,7 @@ from data import files
 from data.drivers import holds_codes
 from data.facemesh.tracking import FaceTracker
 from data.video import open_video
-from edtn_jax import bundles, devices
+from edtn_jax import bundles, devices, engines
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.encoders.clip_encoders import ClipEncoder
@@ -30,7 +30,6 @@ from edtn_jax.reenact import SUMMARY_NAME
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
 from edtn_jax.reenact_run import check_expression_space, face_to_encode
-from edtn_jax.translation.inference import make_translate
 
 _FORMAT = 'edtn_live'
 # As the experiments in `configs` have it.
@@ -44,6 +43,7 @@ def live_run(
   *,
   options: ReenactOptions,
   characters: CharacterChoice,
+  engine: str = engines.AUTO,
   host: str = DEFAULT_HOST,
   port: int = DEFAULT_PORT,
   step: int | None = None,
@@ -68,6 +68,7 @@ def live_run(
     options: signal processing, `fps` of a folder and `puppet_size`; what
       concerns files has no meaning here.
     characters: what to drive; one picture is computed at a time.
+    engine: see `reenact_run`.
     host: where the page is served, see `LiveServer`.
     port: where the page is served, see `LiveServer`.
     step: checkpoint step; None takes the newest.
@@ -102,6 +103,7 @@ def live_run(
       workdir,
       options,
       characters,
+      engine=engine,
       step=step,
       face=face,
       landmarks=landmarks,
@@ -133,14 +135,16 @@ class _Models(NamedTuple):
   """What is loaded before the source is opened."""
 
   encoder: ClipEncoder
+  translator: engines.TranslatorRunner
   puppets: Mapping[str, Puppet]
   driver: LiveDriver
   meter: Meter
 
   def description(self) -> dict[str, Any]:
-    """Encoder and characters, for the summary."""
+    """Encoder, translator and characters, for the summary."""
     puppets = {n: dict(p.description) for n, p in self.puppets.items()}
-    return {**self.encoder.description, **puppets}
+    networks = {**self.encoder.description, **self.translator.description}
+    return {**networks, **puppets}
 
 
 def _load(
@@ -149,6 +153,7 @@ def _load(
   options: ReenactOptions,
   characters: CharacterChoice,
   *,
+  engine: str,
   step: int | None,
   face: str,
   landmarks: str,
@@ -170,11 +175,10 @@ def _load(
   )
   clip_encoder = open_encoder(encoder, known, batch_size=1, **encoder_options)
   check_expression_space(driving, clip_encoder.expression_space, workdir, found)
+  translator = engines.open_translator(found, engine)
   meter = Meter()
-  driver = LiveDriver(
-    FaceTracker(), clip_encoder, make_translate(found), options, meter
-  )
-  return _Models(clip_encoder, puppets, driver, meter)
+  driver = LiveDriver(FaceTracker(), clip_encoder, translator, options, meter)
+  return _Models(clip_encoder, translator, puppets, driver, meter)
 
 
 def _use_compile_cache() -> None:
