@@ -69,4 +69,4 @@ def test_all_sheets_are_written(tmp_path, monkeypatch):
   with Image.open(tmp_path / 'sweep.png') as sheet:
     assert sheet.convert('RGB').getpixel((3, 3)) == (9, 8, 7)
   with Image.open(tmp_path / 'generated.png') as sheet:
-    assert sheet.size == (24 * len(draw_docs._POSES), 48)
+    assert sheet.size == (128 * len(draw_docs._POSES), 256)
