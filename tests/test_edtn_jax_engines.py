@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from configs import anime_generator, edtn
+from data.anime_tree import on_white
+from data.characters.character import Character
+from data.pose_vector import POSE_INDEX
 from edtn_jax import bundles, engines, shipped
 from edtn_jax.animation.generator import load_generator
 from edtn_jax.animation.network import network_config
@@ -26,20 +29,24 @@ pytest.importorskip('onnxruntime')
 LARGE = 2 * SIZE - 8
 
 
-def _write_generator(path, blend):
+def _write_with_onnx(path, found):
   """A bundle without the checks of an export, which compile a lot."""
-  config = anime_generator.get_config('tiny')
-  config.model.sizes.blend = blend
-  params = generator_runs.make_params(config, 0)
-  found = Checkpoint(config, params, {}, 7, 'run/checkpoints/7', False)
-  variables = {'params': params['model']}
-  onnx = generator_onnx(network_config(config.model), variables, SIZE)
+  size = found.config.data.size
+  variables = {'params': found.params['model']}
+  onnx = generator_onnx(network_config(found.config.model), variables, size)
   bundles.write_bundle(
     path,
     found,
     programs={'onnx/generator.onnx': onnx},
-    entries={'image_size': SIZE},
+    entries={'image_size': size},
   )
+
+
+def _generator(blend):
+  config = anime_generator.get_config('tiny')
+  config.model.sizes.blend = blend
+  params = generator_runs.make_params(config, 0)
+  return Checkpoint(config, params, {}, 7, 'run/checkpoints/7', False)
 
 
 def _translator():
@@ -59,7 +66,7 @@ def folder(tmp_path_factory):
   """Bundles of a translator and two generators; `bare` has no programs."""
   folder = tmp_path_factory.mktemp('bundles')
   for name, blend in (('blending', True), ('painting', False)):
-    _write_generator(folder / name, blend)
+    _write_with_onnx(folder / name, _generator(blend))
   export_translator(_translator(), folder / 'translator', formats=('onnx',))
   export_translator(_translator(), folder / 'bare', formats=())
   return folder
@@ -77,6 +84,23 @@ def _source(side):
   coarse = rng.random((5, 5, 3)).astype(np.float32)
   image = jax.image.resize(coarse, (side, side, 3), 'linear')
   return np.asarray(255 * image).astype(np.uint8)
+
+
+@pytest.mark.slow
+def test_the_shipped_generator_draws_the_same(tmp_path):
+  by_jax = load_generator()
+  path = shipped.bundle_of('anime_generator')
+  _write_with_onnx(tmp_path / 'bundle', bundles.load_model(path))
+  by_onnx = load_generator(tmp_path / 'bundle', engine='onnx')
+  character = Character.from_seed(100_001, by_jax.largest)
+  source = on_white(character.render(np.zeros(20)))
+  pose = np.zeros((1, 20), np.float32)
+  pose[0, [POSE_INDEX['mouth_a'], POSE_INDEX['yaw']]] = 1, 12
+  [wanted], [found] = (
+    list(g.animate(source, pose, batch_size=1)) for g in (by_jax, by_onnx)
+  )
+  assert np.abs(found.astype(int) - wanted).max() <= 2
+  assert np.abs(source.astype(int) - wanted).max() > 50
 
 
 @pytest.mark.parametrize(
