@@ -15,6 +15,9 @@ from edtn_jax.config import ConfigError, Problem
 from edtn_jax.translation.inference import Translate, make_translate
 
 AUTO, JAX, ONNX = ENGINES = ('auto', 'jax', 'onnx')
+# `launch.benchmark --only=export` on two CPU cores, one frame at a time: the
+# lite generator takes 12.4 ms against JAX's 25.0, the translator 0.05 ms
+# against 0.14.
 FASTER_BY_ONNX = frozenset({'anime_generator', 'expression_translation'})
 
 
