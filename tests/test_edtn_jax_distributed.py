@@ -135,7 +135,8 @@ def test_losses_and_metrics_are_those_of_one_process(
   ours, theirs = numbers(tmp_path), numbers(together / name)
   assert len(ours) == len(theirs) >= 3
   for one, other in zip(ours, theirs, strict=True):
-    assert one == pytest.approx(other, rel=2e-4, abs=1e-6)
+    # Sums are taken in another order.
+    assert one == pytest.approx(other, rel=2e-4, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -164,17 +164,19 @@ def test_sharded_state_trains_alike_in_less_memory(tmp_path):
 
   whole = train('whole', (ROWS, REST))
   rows = ('batch', 'rows(data,model)')
-  for name, rules, model in (
-    ('fsdp', (ROWS, ('.*', 'fsdp')), 1),
-    ('both', (ROWS, ('.*kernel', 'last(model)+fsdp'), REST), 2),
-    ('flat', (rows, ('.*', 'largest(data,model)')), 4),
+  for name, rules, model, share in (
+    # All but the last layer's 17 columns divide by 8, and two biases.
+    ('fsdp', (ROWS, ('.*', 'fsdp')), 1, 0.2),
+    # Biases are whole. The first kernel's columns are halved by the model
+    # axis; its 53 rows do not divide by 4.
+    ('both', (ROWS, ('.*kernel', 'last(model)+fsdp'), REST), 2, 0.45),
+    ('flat', (rows, ('.*', 'largest(data,model)')), 4, 0.2),
   ):
     spread = train(name, rules, model)
     assert spread.metrics == pytest.approx(whole.metrics, rel=1e-4, abs=1e-6)
     for part in ('params', 'opt_state'):
       one, other = getattr(whole.state, part), getattr(spread.state, part)
-      # All but the last layer's 17 columns divide by 8, and two biases.
-      assert bytes_on_one_device(other) < 0.3 * bytes_on_one_device(one)
+      assert bytes_on_one_device(other) < share * bytes_on_one_device(one)
       for a, b in zip(
         jax.tree.leaves(one), jax.tree.leaves(other), strict=True
       ):
