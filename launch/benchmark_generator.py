@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from edtn_jax.training.cost import peak_flops
 from generator.ops import warp
 from generator.pirenderer.config import FULL, LITE
 from generator.pirenderer.face_generator import FaceGenerator
@@ -164,7 +165,7 @@ def _forward_row(name, config, dtype, size, batch, seconds) -> Row:
   return _generator_row(
     f'{name} forward, {size} x {size}, batch {batch}, {dtype.__name__}',
     measured,
-    _operations(compiled),
+    compiled,
     batch,
   )
 
@@ -190,18 +191,24 @@ def _step_row(name, config, dtype, size, batch, seconds) -> Row:
   return _generator_row(
     f'{name} training step, {size} x {size}, batch {batch}, {dtype.__name__}',
     measured,
-    _operations(compiled),
+    compiled,
     batch,
   )
 
 
-def _generator_row(what, measured, operations, batch) -> Row:
+def _generator_row(what, measured, compiled, batch) -> Row:
   took = measured[0]
+  operations = _operations(compiled)
+  peak = peak_flops(jax.devices()[0].device_kind)
+  share = f', {operations * 1e9 / took / peak:.0%} of peak' if peak else ''
+  memory = compiled.memory_analysis()
+  parts = ('argument', 'output', 'temp')
+  used = sum(getattr(memory, f'{part}_size_in_bytes') for part in parts)
   return _row(
     what,
     measured,
     f'{batch / took:,.2f} images/s; {operations:,.1f} GFLOP, '
-    f'{operations / took:,.0f} GFLOP/s',
+    f'{operations / took:,.0f} GFLOP/s{share}; {used / 1e6:,.0f} MB',
   )
 
 
@@ -213,6 +220,9 @@ def benchmark_generator(seconds: float) -> list[Row]:
     (_forward_row, 'lite', LITE, jnp.float32, 96, 1),
     (_forward_row, 'lite', LITE, jnp.float32, 96, 8),
     (_step_row, 'lite', LITE, jnp.float32, 96, 8),
+    (_forward_row, 'lite', LITE, jnp.bfloat16, 96, 1),
+    (_forward_row, 'full', FULL, jnp.float32, 256, 8),
+    (_step_row, 'full', FULL, jnp.float32, 256, 1),
   ]
   if jax.default_backend() != 'cpu':
     jobs += [
