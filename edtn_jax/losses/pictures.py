@@ -118,18 +118,21 @@ def gradient_l1(
   )
 
 
-def ssim_map(prediction: jax.Array, target: jax.Array) -> jax.Array:
-  """Structural similarity around every pixel that has a whole window.
+def ssim_terms(
+  prediction: jax.Array, target: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+  """The two factors of SSIM, around every centre of a window.
 
-  Source: Wang et al. 2004, equation 13: 11x11 Gaussian window of sigma 1.5,
-  K1 = 0.01, K2 = 0.03, each channel on its own, mean over channels.
+  Source: Wang et al., "Image quality assessment", IEEE TIP 2004, equations 6
+  and 13: a Gaussian window of 11 pixels, constants for pictures of range 1.
 
   Args:
     prediction: [B, H, W, C] float in [0, 1], H and W at least 11.
     target: [B, H, W, C] float in [0, 1].
 
   Returns:
-    [B, H - 10, W - 10] float in [-1, 1]; 1 where the windows are equal.
+    Luminance, and contrast with structure, [B, H - 10, W - 10, C] float32; 1
+    where the windows are equal.
 
   Raises:
     ValueError: if the pictures are smaller than the window.
@@ -167,6 +170,26 @@ def ssim_map(prediction: jax.Array, target: jax.Array) -> jax.Array:
     mean_p**2 + mean_t**2 + _SSIM_C1
   )
   structure = (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)
+  return luminance, structure
+
+
+def ssim_map(prediction: jax.Array, target: jax.Array) -> jax.Array:
+  """Structural similarity around every pixel that has a whole window.
+
+  Source: Wang et al. 2004, equation 13: 11x11 Gaussian window of sigma 1.5,
+  K1 = 0.01, K2 = 0.03, each channel on its own, mean over channels.
+
+  Args:
+    prediction: [B, H, W, C] float in [0, 1], H and W at least 11.
+    target: [B, H, W, C] float in [0, 1].
+
+  Returns:
+    [B, H - 10, W - 10] float in [-1, 1]; 1 where the windows are equal.
+
+  Raises:
+    ValueError: if the pictures are smaller than the window.
+  """
+  luminance, structure = ssim_terms(prediction, target)
   return (luminance * structure).mean(-1)
 
 

@@ -6,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edtn_jax.losses.pictures import SSIM_SIGMA, SSIM_WINDOW
+from edtn_jax.losses.pictures import SSIM_WINDOW, ssim_terms
 from generator.ops.resize import average_pool
 
 # Wang, Simoncelli, Bovik: "Multiscale structural similarity for image quality
 # assessment", Asilomar 2003, section 3.2; the finest scale first.
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_C1, _C2 = 0.01**2, 0.03**2
 
 
 def num_scales(size: int) -> int:
@@ -49,47 +48,9 @@ def ms_ssim(prediction: jax.Array, target: jax.Array) -> jax.Array:
   for i, weight in enumerate(weights):
     if i:
       prediction, target = (average_pool(x, 2) for x in (prediction, target))
-    luminance, contrast = _terms(prediction, target)
+    luminance, contrast = ssim_terms(prediction, target)
     # The luminance counts at the coarsest scale alone.
     term = contrast * luminance if i == count - 1 else contrast
     mean = jnp.maximum(term.mean((1, 2)), 0.0)
     result *= mean**weight
   return result.mean(-1)
-
-
-def _terms(prediction, target) -> tuple[jax.Array, jax.Array]:
-  """Luminance, and contrast with structure, [B, H - 10, W - 10, C]."""
-  prediction, target = (x.astype(jnp.float32) for x in (prediction, target))
-  moments = jnp.stack(
-    [
-      prediction,
-      target,
-      prediction * prediction,
-      target * target,
-      prediction * target,
-    ]
-  )
-  height, width = prediction.shape[1:3]
-  mean_p, mean_t, square_p, square_t, product = jnp.einsum(
-    'ih,mbhwc,jw->mbijc',
-    _window_matrix(height),
-    moments,
-    _window_matrix(width),
-    # A variance is a difference of nearly equal numbers.
-    precision=jax.lax.Precision.HIGHEST,
-  )
-  luminance = (2 * mean_p * mean_t + _C1) / (mean_p**2 + mean_t**2 + _C1)
-  variances = square_p - mean_p**2 + square_t - mean_t**2
-  contrast = (2 * (product - mean_p * mean_t) + _C2) / (variances + _C2)
-  return luminance, contrast
-
-
-def _window_matrix(size: int) -> np.ndarray:
-  """[size - 10, size]: a Gaussian window for each centre."""
-  distance = np.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
-  window = np.exp(-0.5 * (distance / SSIM_SIGMA) ** 2)
-  count = size - SSIM_WINDOW + 1
-  matrix = np.zeros((count, size))
-  for i in range(count):
-    matrix[i, i : i + SSIM_WINDOW] = window / window.sum()
-  return matrix.astype(np.float32)
