@@ -239,6 +239,23 @@ def leaves(tree: Any) -> dict[str, np.ndarray]:
   }
 
 
+def params_sha256(params: Any) -> str:
+  """Says which parameters these are, whatever file they came from.
+
+  Args:
+    params: pytree of arrays of any float type.
+
+  Returns:
+    sha256 of their names and float32 values, in the order of the names, in
+    hexadecimal.
+  """
+  digest = hashlib.sha256()
+  for name, array in sorted(leaves(params).items()):
+    digest.update(name.encode())
+    digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+  return digest.hexdigest()
+
+
 def _tree(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """What `leaves` came from; ValueError if a name is a group as well."""
   tree: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from edtn_jax.config import ConfigError
 from edtn_jax.evaluation import extras, poses
 from edtn_jax.evaluation.metrics.ms_ssim import WEIGHTS, ms_ssim, num_scales
 from edtn_jax.evaluation.page import write_page
-from edtn_jax.evaluation.run import evaluate, evaluate_run
+from edtn_jax.evaluation.run import evaluate
 from edtn_jax.evaluation.setting import evaluation_config
 from edtn_jax.export import export_run
 from edtn_jax.losses import pictures
@@ -71,6 +71,16 @@ def test_nothing_that_only_training_needs_is_asked_for(tmp_path):
     ready, _ = evaluation_config(_found(config), data_path=data_path)
     validate(ready, num_devices=1)
   assert paper.loss.objective == 'vgg'
+
+
+def test_a_run_spread_over_devices_is_evaluated_on_one():
+  config = anime_generator.get_config('tiny')
+  config.sharding.mesh.model = 2
+  with pytest.raises(ConfigError, match=r'sharding\.mesh'):
+    validate(config, num_devices=1)
+  ready, _ = evaluation_config(_found(config))
+  validate(ready, num_devices=1)
+  assert config.sharding.mesh.model == 2
 
 
 def test_arguments_without_a_meaning_are_all_told():
@@ -158,7 +168,7 @@ def test_translator_with_page_and_from_its_bundle(translator_run, tmp_path):
     assert word in page
   assert 'src="http' not in page
   export_run(translator_run, tmp_path / 'bundle.zip', formats=())
-  bundled = evaluate_run(tmp_path / 'bundle.zip')
+  bundled = evaluate(tmp_path / 'bundle.zip').result
   assert bundled['metrics'] == metrics
   assert (
     bundled['protocol']['parameters_sha256'] == protocol['parameters_sha256']

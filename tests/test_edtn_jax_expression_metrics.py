@@ -9,7 +9,7 @@ from configs import edtn
 from data.pose_vector import COEFFICIENT_NAMES
 from edtn_jax import checkpoints, faces
 from edtn_jax.config import ConfigError
-from edtn_jax.evaluation.run import evaluate_run, markdown_row
+from edtn_jax.evaluation.run import evaluate, markdown_row
 from edtn_jax.losses import Geometry, loss_terms
 from edtn_jax.tasks.expression_metrics import ExpressionMetrics
 from edtn_jax.translation.network import build_translator
@@ -139,7 +139,7 @@ def make_run(workdir, config, constants=None):
 def test_a_split_of_procedural_data_is_refused(tmp_path):
   make_run(tmp_path, edtn.get_config('tiny'))
   with pytest.raises(ConfigError, match=r'split.*prepared data set.*--data'):
-    evaluate_run(tmp_path, split='train')
+    evaluate(tmp_path, split='train')
 
 
 def test_the_stored_adapter_counts_whatever_became_of_its_file(tmp_path):
@@ -149,13 +149,13 @@ def test_the_stored_adapter_counts_whatever_became_of_its_file(tmp_path):
   config.face.pose_adapter = str(tmp_path / 'adapter.npy')
   make_run(tmp_path / 'run', config, {'pose_adapter': adapter})
   (tmp_path / 'adapter.npy').rename(tmp_path / 'moved.npy')
-  stored = evaluate_run(tmp_path / 'run')['metrics']
-  given = evaluate_run(
+  stored = evaluate(tmp_path / 'run').result['metrics']
+  given = evaluate(
     tmp_path / 'run', pose_adapter=str(tmp_path / 'moved.npy')
-  )
+  ).result
   assert stored == given['metrics']
   np.save(tmp_path / 'other.npy', 0.5 * adapter)
-  other = evaluate_run(
+  other = evaluate(
     tmp_path / 'run', pose_adapter=str(tmp_path / 'other.npy')
-  )
+  ).result
   assert other['metrics']['vertex'] != stored['vertex']

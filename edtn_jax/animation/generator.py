@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -74,7 +73,7 @@ class AnimeGenerator:
       'generator_step': found.step,
       'generator_averaged': found.averaged,
       'generator_size': self.size,
-      'generator_sha256': _digest(params),
+      'generator_sha256': bundles.params_sha256(params),
       'generator_engine': engines.ONNX if self._program else engines.JAX,
     }
     self._has_warned = False
@@ -271,12 +270,3 @@ def _expected(model: FaceGenerator, size: int) -> Any:
     jnp.zeros((1, pose_vector.NUM_POSE)),
   )
   return jax.eval_shape(model.init, jax.random.key(0), *example)['params']
-
-
-def _digest(params: Any) -> str:
-  """sha256 of all parameters as float32, in the order of their names."""
-  digest = hashlib.sha256()
-  for name, array in sorted(bundles.leaves(params).items()):
-    digest.update(name.encode())
-    digest.update(np.ascontiguousarray(array, np.float32).tobytes())
-  return digest.hexdigest()

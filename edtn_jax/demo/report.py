@@ -82,7 +82,7 @@ def demo_report(
     output: directory of the demo; holds `reenactment`.
     workdir: of the run.
     face: head model and adapter.
-    evaluation: what `evaluate_run` returned.
+    evaluation: the `result` of `evaluation.run.evaluate`.
     summary: what `reenact_run` returned.
     driving: clip of a face that drove; '' if `clip` did.
     clip: a driver with true coefficients, saved as `driver.npz`.

@@ -25,7 +25,7 @@ from edtn_jax.convert.expression_translator import write_converted
 from edtn_jax.demo.clip import check_clip
 from edtn_jax.demo.generated import Cast, cast
 from edtn_jax.demo.report import demo_report, driving_report
-from edtn_jax.evaluation.run import evaluate_run
+from edtn_jax.evaluation.run import evaluate
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_run import reenact_run
 from edtn_jax.training import train_and_evaluate
@@ -99,7 +99,7 @@ def run_demo(
   if result.preempted:
     return None
   with _timed(times, 'evaluate'):
-    evaluation = evaluate_run(workdir)
+    evaluation = evaluate(workdir).result
     files.write_json(output / 'evaluation.json', evaluation)
   face = result.task.face
   clip = _procedural_driver(face.pose_adapter, seed)

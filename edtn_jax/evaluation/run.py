@@ -40,44 +40,6 @@ class Evaluation:
   pictures: dict[str, np.ndarray]
 
 
-def evaluate_run(
-  workdir: str | epath.Path,
-  *,
-  step: int | None = None,
-  data_path: str = '',
-  split: str = '',
-  averaged: bool | None = None,
-  pose_adapter: str = '',
-) -> dict[str, Any]:
-  """Computes the validation metrics of a run's checkpoint.
-
-  Args:
-    workdir: of `edtn train` or `edtn convert`.
-    step: which checkpoint; None takes the newest.
-    data_path: a prepared data set to evaluate on; '' takes the run's own
-      validation data.
-    split: split of the data set; '' takes the config's validation split.
-    averaged: moving average or raw parameters; None takes what there is.
-    pose_adapter: `.npy` to use instead of the stored adapter.
-
-  Returns:
-    `metrics` by name, and the `protocol` that they were taken by.
-
-  Raises:
-    CheckpointError: if the checkpoint is absent or does not fit.
-    ConfigError: if an argument cannot be used.
-    DataError: if the data does not fit the run.
-  """
-  return evaluate(
-    workdir,
-    step=step,
-    data_path=data_path,
-    split=split,
-    averaged=averaged,
-    pose_adapter=pose_adapter,
-  ).result
-
-
 def evaluate(
   workdir: str | epath.Path,
   *,
@@ -88,25 +50,28 @@ def evaluate(
   pose_adapter: str = '',
   pictures: bool = False,
 ) -> Evaluation:
-  """As `evaluate_run`, with what a page shows.
+  """Measures a checkpoint of a run on a split.
 
   The split is divided among all devices of all processes; every process must
   call it, and gets the same numbers.
 
   Args:
-    workdir: see `evaluate_run`, as the others.
-    step: likewise.
-    data_path: likewise.
-    split: likewise.
-    averaged: likewise.
-    pose_adapter: likewise.
+    workdir: of `edtn train` or `edtn convert`, or bundle of `edtn export`.
+    step: which checkpoint; None takes the newest.
+    data_path: a prepared data set to evaluate on; '' takes the run's own
+      validation data.
+    split: split of the data set; '' takes the config's validation split.
+    averaged: moving average or raw parameters; None takes what there is.
+    pose_adapter: `.npy` to use instead of the stored adapter.
     pictures: whether to draw the task's pictures as well.
 
   Returns:
     The evaluation.
 
   Raises:
-    CheckpointError, ConfigError, DataError: see `evaluate_run`.
+    CheckpointError: if the checkpoint is absent or does not fit.
+    ConfigError: if an argument cannot be used.
+    DataError: if the data does not fit the run.
   """
   found = bundles.load_model(workdir, step=step, averaged=averaged)
   config, constants = evaluation_config(
@@ -167,7 +132,7 @@ def _protocol(
     'checkpoint': found.path,
     'step': found.step,
     'averaged': found.averaged,
-    'parameters_sha256': _sha256_of(found.params),
+    'parameters_sha256': bundles.params_sha256(found.params),
     'data': config.data.path or config.data.source,
     'split': config.data.validation_split,
   }
@@ -190,15 +155,6 @@ def _manifest_sha256(path: str) -> str:
   manifests = [place / layout.MANIFEST_NAME for place in places]
   content = next(m for m in manifests if m.is_file()).read_bytes()
   return hashlib.sha256(content).hexdigest()
-
-
-def _sha256_of(params: Any) -> str:
-  """sha256 of all parameters as float32, in the order of their names."""
-  digest = hashlib.sha256()
-  for name, array in sorted(bundles.leaves(params).items()):
-    digest.update(name.encode())
-    digest.update(np.ascontiguousarray(array, np.float32).tobytes())
-  return digest.hexdigest()
 
 
 def _objective(config: ml_collections.ConfigDict) -> dict[str, str]:

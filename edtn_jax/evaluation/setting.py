@@ -38,7 +38,7 @@ def evaluation_config(
 
   Args:
     found: checkpoint of the run.
-    data_path: see `evaluate_run`.
+    data_path: see `evaluation.run.evaluate`.
     split: likewise.
     pose_adapter: likewise.
 
@@ -57,6 +57,10 @@ def evaluation_config(
     raise ConfigError(problems)
   if split:
     config.data.validation_split = split
+  # How state lay on the devices of the training; here it is whole on each.
+  if 'sharding' in config:
+    with config.unlocked():
+      del config.sharding
   changes = dict(_UNUSED.get(config.task, {}))
   if config.loss.get('objective') == 'vgg':
     changes |= _STRUCTURAL
