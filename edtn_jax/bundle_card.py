@@ -123,7 +123,9 @@ def _left_out(reasons) -> str:
 def _metrics(metrics) -> str:
   if not metrics:
     return ''
-  rows = [(name, f'{value:.4g}') for name, value in metrics.items()]
+  # Those of single coefficients, and of other pictures, are in the manifest.
+  whole = {name: v for name, v in metrics.items() if '/' not in name}
+  rows = [(name, f'{value:.4g}') for name, value in whole.items()]
   return "## Validation\n\nOf the run, at this checkpoint's step.\n\n" + _table(
     ('metric', 'value'), rows
   )
