@@ -40,6 +40,7 @@ from absl import app, flags
 from PIL import Image
 
 from data import files, pose_vector
+from data.anime_tree import on_white
 from data.characters import Character
 from data.characters.style import STYLES, style_of
 from data.facemesh import eyes, measures, mesh, models
@@ -244,11 +245,9 @@ class GeneratedCharacter:
 
   def __init__(self, generator: AnimeGenerator, character: Character):
     self._generator = generator
-    picture = character.neutral()
-    flat = Image.new('RGBA', picture.shape[1::-1], (*_WHITE, 255))
-    flat.alpha_composite(Image.fromarray(picture))
+    picture = Image.fromarray(on_white(character.neutral()))
     side = (generator.largest, generator.largest)
-    source = flat.convert('RGB').resize(side, Image.Resampling.LANCZOS)
+    source = picture.resize(side, Image.Resampling.LANCZOS)
     self._source = np.asarray(source)
 
   def render(self, pose: np.ndarray, *, background=None) -> np.ndarray:
