@@ -2,26 +2,33 @@
 
 import colorsys
 import dataclasses
+import functools
 import json
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax.traverse_util import flatten_dict
 
 from configs import anime_generator
-from data.pose_vector import POSE_INDEX
+from data.pose_vector import NUM_POSE, POSE_INDEX
 from edtn_jax import checkpoints, devices
 from edtn_jax.config import ConfigError
 from edtn_jax.losses import pictures as distances
 from edtn_jax.tasks import anime_generator as task_module
 from edtn_jax.tasks import anime_generator_data, build_task
+from edtn_jax.tasks.anime_generator_init import draw_parameters
 from edtn_jax.tasks.anime_generator_jitter import color_jitter, turn_hue
 from edtn_jax.tasks.anime_generator_pictures import flow_picture
 from edtn_jax.tasks.validate import validate
 from edtn_jax.training import train_and_evaluate
+from generator.ops.conv import NORMAL_INIT
 from generator.ops.warp import warp_by_flow
+from generator.pirenderer.config import PRESETS
+from generator.pirenderer.face_generator import FaceGenerator
 
 SIZE = 32
 
@@ -305,6 +312,44 @@ def test_fan_in_hears_coefficients_and_angles_alike():
   paper = build_task(tiny(**{'model.init': 'paper'}))
   first = paper.init(jax.random.key(0))['model']['mapping']['first']['kernel']
   assert np.std(first) == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize('preset', sorted(PRESETS))
+def test_parameters_begin_as_the_modules_say(preset, monkeypatch):
+  """`draw_parameters` knows by a name what each module says by a function."""
+  asked = {}
+  param = nn.Module.param
+
+  def recorded(module, name, initializer, *arguments, **options):
+    asked[(*module.path, name)] = initializer
+    return param(module, name, initializer, *arguments, **options)
+
+  monkeypatch.setattr(nn.Module, 'param', recorded)
+  model = FaceGenerator(PRESETS[preset])
+  example = np.zeros((1, 64, 64, 3)), np.zeros((1, NUM_POSE))
+  shapes = jax.eval_shape(model.init, jax.random.key(0), *example)['params']
+  draw = jax.jit(functools.partial(draw_parameters, shapes))
+  drawn = flatten_dict(draw(jax.random.key(0)))
+  assert len(asked) == len(drawn)
+  kernels = []
+  for path, initializer in asked.items():
+    value = np.asarray(drawn[path])
+    if initializer is NORMAL_INIT:
+      kernels.append(value.ravel())
+    else:
+      wanted = {nn.initializers.ones: 1, nn.initializers.zeros: 0}[initializer]
+      assert (value == wanted).all(), path
+  normal = np.concatenate(kernels)
+  assert normal.std() == pytest.approx(0.02, rel=0.02)
+  assert abs(normal.mean()) < 1e-4
+  # Every kernel has numbers of its own.
+  assert len({tuple(kernel[:8]) for kernel in kernels}) == len(kernels)
+
+
+def test_a_parameter_without_a_rule_is_refused():
+  shapes = {'gate': {'gain': jax.ShapeDtypeStruct((3,), np.float32)}}
+  with pytest.raises(ValueError, match='gain'):
+    draw_parameters(shapes, jax.random.key(0))
 
 
 @pytest.mark.slow

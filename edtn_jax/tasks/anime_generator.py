@@ -13,12 +13,16 @@ import ml_collections
 import numpy as np
 from jax.sharding import Mesh
 
-from data.pose_vector import NUM_POSE, POSE_NUMBERS
+from data.pose_vector import NUM_POSE
 from edtn_jax.animation.network import build_generator, network_config
 from edtn_jax.config import Checker
 from edtn_jax.evaluation.metrics import Means, picture_values
 from edtn_jax.losses import pictures as distances
 from edtn_jax.tasks import anime_generator_data
+from edtn_jax.tasks.anime_generator_init import (
+  draw_parameters,
+  scale_by_inputs,
+)
 from edtn_jax.tasks.anime_generator_jitter import color_jitter
 from edtn_jax.tasks.anime_generator_objectives import (
   DTYPES,
@@ -107,8 +111,9 @@ class AnimeGeneratorTask(Task):
   def init(self, rng: jax.Array) -> Params:
     """Initialises the generator."""
     picture = jnp.zeros((1, self.size, self.size, 3))
-    init = self.model.init(rng, picture, jnp.zeros((1, NUM_POSE)))
-    params = init['params']
+    pose = jnp.zeros((1, NUM_POSE))
+    shapes = jax.eval_shape(self.model.init, rng, picture, pose)['params']
+    params = draw_parameters(shapes, rng)
     if self.init_kind == 'fan_in':
       params = scale_by_inputs(params)
     return {'model': params}
@@ -299,36 +304,6 @@ def both_directions(batch: Batch) -> Batch:
     if name in batch:
       twice[name] = joined(batch[name], jnp.zeros_like(batch[name]))
   return twice
-
-
-def scale_by_inputs(params: Any) -> Any:
-  """Scales what carries the pose by what goes in.
-
-  DEVIATION: the paper draws all weights from N(0, 0.02): a coefficient of 1
-  then hardly shows beside an angle of 20 degrees, and a small net takes
-  thousands of steps to hear it. Here every dense layer's weights have the
-  variance 1 / inputs, and those of the angles are divided by their range.
-  Convolutions, which norms follow, stay. Test:
-  `test_fan_in_hears_coefficients_and_angles_alike`.
-
-  Args:
-    params: of `FaceGenerator`, fresh.
-
-  Returns:
-    The parameters, scaled.
-  """
-
-  def scale(path, x):
-    if x.ndim != 2:
-      return x
-    x = x / (0.02 * np.sqrt(x.shape[0]))
-    names = [getattr(key, 'key', '') for key in path]
-    if 'mapping' in names and 'first' in names:
-      ranges = np.array([n.high for n in POSE_NUMBERS], np.float32)
-      x = x / ranges[:, None]
-    return x
-
-  return jax.tree_util.tree_map_with_path(scale, params)
 
 
 def with_frozen_warp(params: Params) -> Params:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 # Of all weights of PIRenderer and AniMo; biases start at 0.
-NORMAL_INIT = nn.initializers.normal(0.02)
+STDDEV = 0.02
+NORMAL_INIT = nn.initializers.normal(STDDEV)
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
 # [parity, tap, row of a 3x3 kernel]: an even pixel of a doubled map sees the
 # pixel above once and its own twice, an odd one its own twice and that below.
