@@ -21,6 +21,7 @@ from generator.pirenderer.face_generator import FaceGenerator
 _SIZE = 16
 _CONFIGS = {
   'blend': dataclasses.replace(TINY, blend=True, pose_window=13),
+  'palette': dataclasses.replace(TINY, blend=True, palette=3),
   'compat': dataclasses.replace(TINY, compat=True),
   'spectral_norm': dataclasses.replace(
     TINY,

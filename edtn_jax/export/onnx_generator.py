@@ -6,6 +6,7 @@ test compares both for every switch of `PIRendererConfig`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -262,16 +263,44 @@ def editing_decoder(
 
 def _blended(graph, config, x, warped):
   """Mixes what is painted with the warped picture."""
-  bounds = [0, config.image_channels, config.image_channels + 1]
-  begin, middle, end = (graph.constant([i], np.int64) for i in bounds)
-  axis = graph.constant([1], np.int64)
-  painted = graph.node('Tanh', graph.node('Slice', x, begin, middle, axis))
-  share = graph.node('Slice', x, middle, end, axis)
+  channels, colors = config.image_channels, config.palette
+  painted = graph.node('Tanh', _channels(graph, x, 0, channels))
+  if colors:
+    maps = channels + 1, channels + 1 + colors, channels + 2 + 2 * colors
+    keys, shares = (
+      _channels(graph, x, *ends) for ends in itertools.pairwise(maps)
+    )
+    painted = _painted(graph, painted, keys, shares, warped, colors)
+  share = _channels(graph, x, channels, channels + 1)
   start = graph.constant(np.float32(BLEND_START))
   share = graph.node('Sigmoid', graph.node('Add', share, start))
   change = graph.node('Sub', painted, warped)
   image = graph.node('Add', warped, graph.node('Mul', share, change))
   return {'image': image, 'painted_image': painted, 'share': share}
+
+
+def _painted(graph, own, keys, shares, warped, colors):
+  """`palette.paint`, on [B, C, H, W]."""
+
+  def rows(x):
+    """[B, C, H, W] -> [B, C, H W]."""
+    return graph.node('Reshape', x, graph.constant([0, 0, -1], np.int64))
+
+  keys = graph.node('Softmax', rows(keys), axis=2)
+  columns = graph.node('Transpose', rows(warped), perm=(0, 2, 1))
+  found = graph.node('MatMul', keys, columns)
+  found = graph.node('Transpose', found, perm=(0, 2, 1))
+  shares = graph.node('Softmax', shares, axis=1)
+  mixed = graph.node('MatMul', found, rows(_channels(graph, shares, 0, colors)))
+  mixed = graph.node('Reshape', mixed, graph.node('Shape', own))
+  rest = _channels(graph, shares, colors, colors + 1)
+  return graph.node('Add', mixed, graph.node('Mul', rest, own))
+
+
+def _channels(graph, x, begin, end):
+  """Some channels of [B, C, H, W]."""
+  begin, end, axis = (graph.constant([i], np.int64) for i in (begin, end, 1))
+  return graph.node('Slice', x, begin, end, axis)
 
 
 def _conv_block(graph, params, x, size, double=False):

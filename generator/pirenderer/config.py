@@ -30,6 +30,9 @@ class PIRendererConfig:
       each pixel; elsewhere the warped picture shows through. DEVIATION: the
       paper's network paints every pixel anew, which a small one does blurred.
       Test: `test_blend_starts_near_the_warp`.
+    palette: colours that a network with `blend` takes from the warped picture,
+      to mix what it paints of; 0 for none, see `pirenderer.palette`.
+      DEVIATION: not in the paper. Test: `test_paint_by_hand`.
     compat: compute what the released weights were trained with. COMPAT: the
       warp mixes corner conventions (`ops.warp.warp_by_flow`), and residual
       blocks throw their first convolution away. Tests:
@@ -53,16 +56,24 @@ class PIRendererConfig:
   adain_hidden: int = 128
   image_channels: int = 3
   blend: bool = False
+  palette: int = 0
   compat: bool = False
   spectral_norm: bool = False
   remat: bool = False
 
   def __post_init__(self):
+    least = {'palette': 0}
     problems = [
-      f'{field.name} = {getattr(self, field.name)} must be at least 1'
+      f'{field.name} = {getattr(self, field.name)} must be at least '
+      f'{least.get(field.name, 1)}'
       for field in dataclasses.fields(self)
-      if field.type == 'int' and getattr(self, field.name) < 1
+      if field.type == 'int'
+      and getattr(self, field.name) < least.get(field.name, 1)
     ]
+    if self.palette and not self.blend:
+      problems.append(
+        f'palette = {self.palette} is of networks that blend: set blend = True'
+      )
     if self.warping_up > self.warping_down:
       problems.append(
         f'warping_up = {self.warping_up} must not exceed warping_down = '

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from generator.ops.conv import Conv2d, UpConv2d
 from generator.ops.norm import AdaIN, LayerNorm2d
 from generator.ops.resize import average_pool
+from generator.pirenderer import palette
 from generator.pirenderer.config import PIRendererConfig
 from generator.pirenderer.mapping import LEAK
 
@@ -138,7 +139,8 @@ class EditingDecoder(nn.Module):
     Args:
       maps: of the encoder, the full size first.
       z: [B, Z] descriptor.
-      warped_image: [B, H, W, C] float32, looked at only to blend.
+      warped_image: [B, H, W, C] float32, looked at only to blend and for
+        colours.
 
     Returns:
       `image` [B, H, W, C] in (-1, 1), and if it is blended also
@@ -158,8 +160,10 @@ class EditingDecoder(nn.Module):
       up = conv(features, config, double=True, dtype=self.dtype, name=f'up_{i}')
       skip = conv(features, config, dtype=self.dtype, name=f'skip_{i}')
       x = up(x) + skip(maps[i])
+    channels = config.image_channels
+    colors = config.palette and palette.num_channels(config.palette)
     x = Conv2d(
-      config.image_channels + config.blend,
+      channels + config.blend + colors,
       7,
       padding=3,
       dtype=self.dtype,
@@ -168,8 +172,10 @@ class EditingDecoder(nn.Module):
     x = x.astype(jnp.float32)
     if not config.blend:
       return {'image': jnp.tanh(x)}
-    painted = jnp.tanh(x[..., :-1])
-    share = nn.sigmoid(x[..., -1:] + BLEND_START)
+    painted = jnp.tanh(x[..., :channels])
+    if colors:
+      painted = palette.paint(painted, x[..., channels + 1 :], warped_image)
+    share = nn.sigmoid(x[..., channels : channels + 1] + BLEND_START)
     image = share * painted + (1 - share) * warped_image
     return {'image': image, 'painted_image': painted, 'share': share}
 
