@@ -52,6 +52,23 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
+class Table:
+  """Numbers side by side.
+
+  Attributes:
+    title: heading.
+    columns: of the numbers.
+    rows: name of each row to its numbers; None is left empty.
+    caption: what they are.
+  """
+
+  title: str
+  columns: Sequence[str]
+  rows: Mapping[str, Sequence[float | None]]
+  caption: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
 class ReportData:
   """Everything a report can show; what is empty is left out.
 
@@ -63,6 +80,7 @@ class ReportData:
     observations: what to look at, one sentence each.
     curves: `quantity/series` to (steps [N], values [N]).
     metrics: rows of the table; headlines are also shown at the top.
+    tables: further numbers, below them.
     figures: further pictures.
     expressions: sheet of the 17 adapter expressions.
     true_coeffs: [N, 17] float in [0, 1].
@@ -80,6 +98,7 @@ class ReportData:
   observations: Sequence[str] = ()
   curves: report_charts.Curves = dataclasses.field(default_factory=dict)
   metrics: Sequence[Metric] = ()
+  tables: Sequence[Table] = ()
   figures: Sequence[Figure] = ()
   expressions: Picture | None = None
   true_coeffs: np.ndarray | None = None
@@ -146,6 +165,10 @@ def write_report(path: str | os.PathLike, data: ReportData) -> pathlib.Path:
   sections = [
     _section('What you see', 'see', _observations(data)),
     _section('How good it is', 'metrics', _metrics(data.metrics)),
+    *(
+      _section(table.title, f'table-{i}', _table(table))
+      for i, table in enumerate(data.tables)
+    ),
     _section('Training', 'training', _training(data.curves)),
     _section('Predicted against true', 'scatter', _scatter(data)),
     _section('The driver over time', 'timeline', _timeline(data)),
@@ -249,6 +272,26 @@ def _metrics(metrics: Sequence[Metric]) -> str:
     for metric in metrics
   )
   return f'<div class="wide"><table>{rows}</table></div>'
+
+
+def _table(table: Table) -> str:
+  head = ''.join(
+    f'<th scope="col" class="number">{_text(name)}</th>'
+    for name in table.columns
+  )
+  rows = ''.join(
+    f'<tr><th scope="row">{_text(name)}</th>'
+    + ''.join(
+      f'<td class="number">{"" if x is None else format_number(x)}</td>'
+      for x in numbers
+    )
+    + '</tr>'
+    for name, numbers in table.rows.items()
+  )
+  return (
+    _paragraph(table.caption) + f'<div class="wide"><table class="numbers">'
+    f'<tr><td></td>{head}</tr>{rows}</table></div>'
+  )
 
 
 def format_number(value: float) -> str:

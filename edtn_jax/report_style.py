@@ -128,6 +128,8 @@ td.number {
   white-space: nowrap;
   font-variant-numeric: tabular-nums;
 }
+table.numbers th.number { font-weight: 400; color: var(--muted); }
+table.numbers { width: auto; }
 table.small { font-size: 13px; }
 table.small th, table.small td { padding: 5px 20px 5px 0; }
 table.small th { width: 260px; }
@@ -166,8 +168,12 @@ details table { margin-top: 8px; }
 details tr:last-child { border-bottom: 0; }
 @media (max-width: 640px) {
   main { padding: 32px 16px 64px; }
-  th, td, table.small th { display: block; width: auto; padding: 2px 0; }
-  tr { display: block; padding: 8px 0; }
+  table:not(.numbers) :is(th, td) {
+    display: block;
+    width: auto;
+    padding: 2px 0;
+  }
+  table:not(.numbers) tr { display: block; padding: 8px 0; }
 }
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 """

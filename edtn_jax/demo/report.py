@@ -12,55 +12,17 @@ import numpy as np
 from data.codes import CodeClip
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.faces import Face
+from edtn_jax.metric_words import WORDS, known_metrics
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.face_scene import face_scene
 from edtn_jax.pose_files import NPZ_NAME
 from edtn_jax.reenact_pictures import GIF_NAME
-from edtn_jax.report import Metric, ReportData, write_report
+from edtn_jax.report import ReportData, write_report
 from edtn_jax.training.writer import read_metrics
 
 REPORT_NAME = 'report.html'
 _REENACTMENT = 'reenactment'
-
-# Metric -> (name, unit, explanation, headline)
-_METRICS = {
-  'coefficient_error': (
-    'coefficient error',
-    '',
-    'mean absolute difference to the true anime coefficients, range 0 to 1',
-    True,
-  ),
-  'landmark_error_mm': (
-    'landmark error',
-    'mm',
-    'mean distance of the 68 landmarks of predicted and measured face',
-    True,
-  ),
-  'vertex_error_mm': (
-    'vertex error',
-    'mm',
-    'root mean square distance of the two meshes, square root of eq. 2',
-    False,
-  ),
-  'lid_error_mm': (
-    'lid error',
-    'mm',
-    'difference of the lid openings: does a blink close the eye?',
-    True,
-  ),
-  'lip_error_mm': (
-    'lip error',
-    'mm',
-    'difference of the mouth openings',
-    True,
-  ),
-  'loss': ('loss', '', 'equation 6, what training minimises', False),
-  'landmark': ('landmark term', '', 'equation 3', False),
-  'eye': ('eye term', '', 'equation 4', False),
-  'mouth': ('mouth term', '', 'equation 5', False),
-  'vertex': ('vertex term', '', 'equation 2, before lambda_ver', False),
-}
-_CURVES = (*_METRICS,)
+_CURVES = tuple(name for name in WORDS if name != 'frames')
 
 
 def demo_report(
@@ -100,11 +62,7 @@ def demo_report(
     **say(summary, generated),
     gif=output / _REENACTMENT / GIF_NAME,
     curves=_curves(workdir),
-    metrics=[
-      Metric(name, metrics[key], unit, text, headline)
-      for key, (name, unit, text, headline) in _METRICS.items()
-      if key in metrics
-    ],
+    metrics=known_metrics(metrics),
     expressions=_expressions(face),
     true_coeffs=clip.true_pose_coeffs,
     predicted_coeffs=predicted,

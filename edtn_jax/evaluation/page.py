@@ -15,31 +15,20 @@ from matplotlib.figure import Figure as Plot
 from data.pose_vector import COEFFICIENT_NAMES, NUM_COEFFICIENTS, POSE_NUMBERS
 from edtn_jax.evaluation.poses import PosePlane
 from edtn_jax.evaluation.run import Evaluation
+from edtn_jax.metric_words import WORDS, known_metrics
 from edtn_jax.pictures import style
-from edtn_jax.report import Figure, Metric, ReportData, write_report
+from edtn_jax.report import Figure, ReportData, Table, write_report
 
 _DPI = 110
-# Title, unit, explanation, whether it is shown large.
-_METRICS = {
-  'loss': ('loss', '', 'weighted sum of the terms', True),
-  'landmark_error_mm': ('landmark error', 'mm', 'mean of 68 landmarks', True),
-  'vertex_error_mm': ('vertex error', 'mm', 'root mean square', False),
-  'lid_error_mm': ('lid error', 'mm', 'how far lids open', False),
-  'lip_error_mm': ('lip error', 'mm', 'how far lips open', False),
-  'coefficient_error': ('coefficient error', '', 'against the truth', True),
-  'anime_distance': (
-    'distance to anime poses',
-    '',
-    '1: as near to an anime pose as those are to one another',
-    True,
-  ),
-  'l1': ('L1', '', 'mean absolute difference, colours in 0 to 1', True),
-  'l1_parts': ('L1 of parts', '', 'mean of eyes, mouth and rest', False),
-  'psnr': ('PSNR', 'dB', 'more is better', True),
-  'ssim': ('SSIM', '', '1 is equal', True),
-  'ms_ssim': ('MS-SSIM', '', '1 is equal, over several scales', True),
-  'gain': ('gain', '', "share of a copy's L1 that is done away with", False),
+# Whose pictures are compared with the truth, by the prefix of the metrics.
+_PICTURES = {
+  'copy/': 'the source, as it is',
+  'warped/': 'warped',
+  '': 'result',
+  'cross/': "result, another identity's pose",
 }
+_PARTS = ('eyes', 'mouth', 'rest')
+_DISTANCES = {'l1': 'L1', 'psnr': 'PSNR', 'ssim': 'SSIM'}
 _TITLES = {
   'self_reenactment': 'Own pose',
   'cross_identity': "Another identity's pose",
@@ -79,7 +68,8 @@ def write_page(path: str | os.PathLike, evaluation: Evaluation) -> pathlib.Path:
     title=f'Evaluation of {_name(protocol["checkpoint"])}',
     introduction=f'{protocol["task"]}, step {protocol["step"]:,}, on '
     f'{protocol["data"]} ({protocol["split"]}).',
-    metrics=_rows(metrics),
+    metrics=known_metrics(metrics),
+    tables=_tables(metrics),
     figures=figures,
     true_coeffs=extra.true_coefficients,
     predicted_coeffs=None
@@ -102,19 +92,30 @@ def _name(checkpoint: str) -> str:
   return path.parts[-3] if path.parts[-2:-1] == ('checkpoints',) else path.name
 
 
-def _rows(metrics: dict[str, float]) -> list[Metric]:
-  """Known metrics with their words, then the rest as they are called."""
-  rows = [
-    Metric(title, metrics[name], unit, text, headline)
-    for name, (title, unit, text, headline) in _METRICS.items()
-    if name in metrics
-  ]
-  others = (
-    name
-    for name in metrics
-    if name not in _METRICS and not name.startswith('coefficient/')
-  )
-  return rows + [Metric(name, metrics[name]) for name in others]
+def _tables(metrics: dict[str, float]) -> list[Table]:
+  """What has no words of its own: distances by part, then the rest by name."""
+  tables, shown = [], set(WORDS)
+  if any(name.startswith('l1_') for name in metrics):
+    columns = {
+      f'{name}{part and "_" + part}': f'{title} {part}'.strip()
+      for part in ('', *_PARTS)
+      for name, title in _DISTANCES.items()
+    }
+    rows = {
+      title: [metrics.get(prefix + name) for name in columns]
+      for prefix, title in _PICTURES.items()
+    }
+    caption = 'Distance to the truth; PSNR in dB. Of L1, less is better.'
+    tables.append(Table('By part', tuple(columns.values()), rows, caption))
+    shown |= {prefix + name for prefix in _PICTURES for name in columns}
+  others = {
+    name: [value]
+    for name, value in metrics.items()
+    if name not in shown and not name.startswith('coefficient/')
+  }
+  if others:
+    tables.append(Table('Further numbers', ('value',), others))
+  return tables
 
 
 def _plane_figure(plane: PosePlane) -> Figure:
@@ -173,32 +174,30 @@ def _coefficient_figure(metrics: dict[str, float]) -> Figure:
 
 def _parts_figure(metrics: dict[str, float]) -> Figure:
   """L1 of each part: the result beside the warped picture and a copy."""
-  parts = [p for p in ('eyes', 'mouth', 'rest') if f'l1_{p}' in metrics]
+  colors = ('head', 'eyebrow', 'mouth', 'eye')
   kinds = [
-    (prefix, label, color)
-    for prefix, label, color in (
-      ('copy/', 'the source, as it is', style.GROUP_COLORS['head']),
-      ('warped/', 'warped', style.GROUP_COLORS['eyebrow']),
-      ('', 'result', style.GROUP_COLORS['mouth']),
-      ('cross/', "result, another identity's pose", style.GROUP_COLORS['eye']),
-    )
-    if f'{prefix}l1_{parts[0]}' in metrics
+    (prefix, label, style.GROUP_COLORS[color])
+    for (prefix, label), color in zip(_PICTURES.items(), colors, strict=True)
+    if f'{prefix}l1_eyes' in metrics
   ]
   plot, axes = _plot(6.4, 3.6)
   height = 0.8 / len(kinds)
   for k, (prefix, label, color) in enumerate(kinds):
     axes.barh(
-      np.arange(len(parts)) + k * height,
-      [metrics[f'{prefix}l1_{part}'] for part in parts],
+      np.arange(len(_PARTS)) + k * height,
+      [metrics[f'{prefix}l1_{part}'] for part in _PARTS],
       height=0.9 * height,
       color=style.hex_color(color),
       label=label,
     )
-  axes.set_yticks(np.arange(len(parts)) + 0.4 - height / 2, parts)
+  axes.set_yticks(np.arange(len(_PARTS)) + 0.4 - height / 2, _PARTS)
   axes.invert_yaxis()
   axes.set_xlabel('L1, less is better')
-  axes.legend(frameon=False)
-  return Figure('By part', _picture(plot), 'Mean absolute difference.')
+  # Above the bars: beside them it would lie on the longest.
+  axes.legend(frameon=False, loc='lower left', bbox_to_anchor=(0, 1), ncols=2)
+  return Figure(
+    'L1 by part', _picture(plot), 'Mean absolute difference, less is better.'
+  )
 
 
 def _plot(width: float, height: float) -> tuple[Plot, Any]:
