@@ -80,8 +80,8 @@ class ReportData:
     observations: what to look at, one sentence each.
     curves: `quantity/series` to (steps [N], values [N]).
     metrics: rows of the table; headlines are also shown at the top.
-    tables: further numbers, below them.
     figures: further pictures.
+    tables: further numbers, below them.
     expressions: sheet of the 17 adapter expressions.
     true_coeffs: [N, 17] float in [0, 1].
     predicted_coeffs: [N, 17] float, of the same frames.
@@ -98,8 +98,8 @@ class ReportData:
   observations: Sequence[str] = ()
   curves: report_charts.Curves = dataclasses.field(default_factory=dict)
   metrics: Sequence[Metric] = ()
-  tables: Sequence[Table] = ()
   figures: Sequence[Figure] = ()
+  tables: Sequence[Table] = ()
   expressions: Picture | None = None
   true_coeffs: np.ndarray | None = None
   predicted_coeffs: np.ndarray | None = None
@@ -165,10 +165,6 @@ def write_report(path: str | os.PathLike, data: ReportData) -> pathlib.Path:
   sections = [
     _section('What you see', 'see', _observations(data)),
     _section('How good it is', 'metrics', _metrics(data.metrics)),
-    *(
-      _section(table.title, f'table-{i}', _table(table))
-      for i, table in enumerate(data.tables)
-    ),
     _section('Training', 'training', _training(data.curves)),
     _section('Predicted against true', 'scatter', _scatter(data)),
     _section('The driver over time', 'timeline', _timeline(data)),
@@ -176,6 +172,10 @@ def write_report(path: str | os.PathLike, data: ReportData) -> pathlib.Path:
     *(
       _section(figure.title, f'figure-{i}', _figure(figure))
       for i, figure in enumerate(data.figures)
+    ),
+    *(
+      _section(table.title, f'table-{i}', _table(table))
+      for i, table in enumerate(data.tables)
     ),
     _section('How to go on', 'commands', _commands(data.commands)),
     _section('Where this comes from', 'provenance', _provenance(data)),

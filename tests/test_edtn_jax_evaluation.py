@@ -1,5 +1,6 @@
 """Evaluation of a run: setting, extra measurements, page."""
 
+import re
 import types
 
 import jax
@@ -15,7 +16,7 @@ from edtn_jax.config import ConfigError
 from edtn_jax.evaluation import extras, poses
 from edtn_jax.evaluation.metrics.ms_ssim import WEIGHTS, ms_ssim, num_scales
 from edtn_jax.evaluation.page import write_page
-from edtn_jax.evaluation.run import evaluate
+from edtn_jax.evaluation.run import Evaluation, evaluate
 from edtn_jax.evaluation.setting import evaluation_config
 from edtn_jax.export import export_run
 from edtn_jax.losses import pictures
@@ -188,6 +189,57 @@ def test_generator_with_page(tmp_path):
   page = write_page(tmp_path / 'page.html', found).read_text()
   assert 'By part' in page
   assert 'Own pose' in page
+
+
+def test_a_page_has_a_row_for_each_distance_and_part(tmp_path):
+  metrics = {
+    'l1': 0.5,
+    'copy/l1': 0.75,
+    'l1_eyes': 0.125,
+    'copy/l1_eyes': 0.375,
+    'warped/l1_eyes': 0.25,
+    **{
+      f'{prefix}l1_{part}': 0.1
+      for prefix in ('', 'warped/', 'copy/')
+      for part in ('mouth', 'rest')
+    },
+    'ms_ssim': 0.875,
+    'unheard_of': 3.0,
+  }
+  protocol = {
+    'checkpoint': 'runs/lite/checkpoints/12',
+    'task': 'anime_generator',
+    'step': 12,
+    'data': 'characters',
+    'split': 'test',
+  }
+  found = Evaluation(
+    {'metrics': metrics, 'protocol': protocol},
+    task=None,
+    extra=extras.Extra(metrics, protocol),
+    pictures={},
+  )
+  page = write_page(tmp_path / 'page.html', found).read_text()
+  table = page[page.index('id="table-0"') :]
+  rows = [
+    re.findall(r'<t[hd][^>]*>(.*?)</t[hd]>', row)
+    for row in re.findall(r'<tr>(.*?)</tr>', table.partition('</table>')[0])
+  ]
+  assert rows == [
+    [
+      '',
+      'the source, as it is',
+      'warped',
+      'result',
+      'result, another identity&#x27;s pose',
+    ],
+    ['L1', '0.75', '', '0.5', ''],
+    ['L1, eyes', '0.375', '0.25', '0.125', ''],
+    ['L1, mouth', '0.1', '0.1', '0.1', ''],
+    ['L1, rest', '0.1', '0.1', '0.1', ''],
+    ['unheard_of', '', '', '3', ''],
+  ]
+  assert page.count('0.875') >= 2  # large, and in its own row
 
 
 def test_without_truth_there_is_no_cross_identity(monkeypatch):

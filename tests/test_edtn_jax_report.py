@@ -84,6 +84,11 @@ def _full_data(tmp_path):
     figures=(
       report.Figure('More', np.full((4, 6, 3), 7, np.uint8), 'A caption.'),
     ),
+    tables=(
+      report.Table(
+        'By <part>', ('warped',), {'eyes': (0.25,), 'lips': (None,)}
+      ),
+    ),
     expressions=Image.new('RGB', (12, 9), (10, 20, 30)),
     true_coeffs=true,
     predicted_coeffs=np.clip(true + 0.1, 0, 1),
@@ -127,6 +132,7 @@ def test_every_section_is_there_in_order(page):
     'timeline',
     'expressions',
     'figure-0',
+    'table-0',
     'commands',
     'provenance',
   ]

@@ -28,7 +28,6 @@ _PICTURES = {
   'cross/': "result, another identity's pose",
 }
 _PARTS = ('eyes', 'mouth', 'rest')
-_DISTANCES = {'l1': 'L1', 'psnr': 'PSNR', 'ssim': 'SSIM'}
 _TITLES = {
   'self_reenactment': 'Own pose',
   'cross_identity': "Another identity's pose",
@@ -93,29 +92,25 @@ def _name(checkpoint: str) -> str:
 
 
 def _tables(metrics: dict[str, float]) -> list[Table]:
-  """What has no words of its own: distances by part, then the rest by name."""
-  tables, shown = [], set(WORDS)
-  if any(name.startswith('l1_') for name in metrics):
-    columns = {
-      f'{name}{part and "_" + part}': f'{title} {part}'.strip()
-      for part in ('', *_PARTS)
-      for name, title in _DISTANCES.items()
-    }
-    rows = {
-      title: [metrics.get(prefix + name) for name in columns]
-      for prefix, title in _PICTURES.items()
-    }
-    caption = 'Distance to the truth; PSNR in dB. Of L1, less is better.'
-    tables.append(Table('By part', tuple(columns.values()), rows, caption))
-    shown |= {prefix + name for prefix in _PICTURES for name in columns}
-  others = {
-    name: [value]
-    for name, value in metrics.items()
-    if name not in shown and not name.startswith('coefficient/')
-  }
-  if others:
-    tables.append(Table('Further numbers', ('value',), others))
-  return tables
+  """What has no words of its own: a row for each distance and part."""
+  columns = _PICTURES if 'l1' in metrics else {'': 'value'}
+  rows: dict[str, list[float | None]] = {}
+  for name in metrics:
+    prefix, _, stem = name.rpartition('/')
+    if name in WORDS or prefix == 'coefficient':
+      continue
+    values = [metrics.get(before + stem) for before in columns]
+    rows[_with_part(stem)] = values
+  rows = {name: rows[name] for name in sorted(rows, key=str.lower)}
+  return [Table('By part', tuple(columns.values()), rows)] if rows else []
+
+
+def _with_part(name: str) -> str:
+  """`l1_eyes` as `L1, eyes`."""
+  stem, _, part = name.rpartition('_')
+  if part in _PARTS and stem in WORDS:
+    return f'{WORDS[stem][0]}, {part}'
+  return WORDS[name][0] if name in WORDS else name
 
 
 def _plane_figure(plane: PosePlane) -> Figure:
