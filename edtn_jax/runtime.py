@@ -18,6 +18,7 @@ executed but its networks, by onnxruntime.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -38,6 +39,8 @@ PRECISIONS = ('float32', 'float16', 'int8')
 # times its size is a trap: parameters hardly shrink, texts ten times.
 MAX_BYTES = 8 << 30
 MAX_RATIO = 100
+# A flow of a network's size moves sources of up to so many times that size.
+MAX_ENLARGEMENT = 4
 _MAX_MANIFEST_BYTES = 16 << 20
 _KEYS = ('task', 'checkpoint_step', 'averaged', 'sha256')
 _PIECE = 1 << 20
@@ -259,7 +262,9 @@ class Generator:
 
   Attributes:
     manifest: of its bundle.
-    size: side of its pictures, pixels.
+    size: side of the pictures that its network sees, pixels.
+    largest: side of the largest source that it moves: four times as much if
+      the network blends what it paints with the warped source.
   """
 
   def __init__(self, files: BundleFiles, session: Any):
@@ -272,6 +277,8 @@ class Generator:
       for end in ('low', 'high')
     )
     self._session = session
+    blends = 'share' in {output.name for output in session.get_outputs()}
+    self.largest = self.size * (MAX_ENLARGEMENT if blends else 1)
 
   def __call__(
     self, source: np.ndarray, poses: np.ndarray, batch_size: int = 1
@@ -279,31 +286,44 @@ class Generator:
     """Draws a picture in some poses.
 
     Args:
-      source: [size, size, 3] uint8 RGB on white.
+      source: [S, S, 3] uint8 RGB on white; S from `size` to `largest`. A
+        larger one than the network's keeps its lines: the network sees a small
+        copy, and what it says moves the source itself.
       poses: [T, 20] float: 17 coefficients in [0, 1], then pitch, roll and
         yaw in degrees; clamped to the range that `pose_vector.json` gives.
       batch_size: pictures computed at once.
 
     Yields:
-      [size, size, 3] uint8 RGB.
+      [S, S, 3] uint8 RGB.
 
     Raises:
       ValueError: if a shape or type is wrong, or a pose is not finite.
     """
-    wanted = (self.size, self.size, 3)
+    side = len(source) if np.ndim(source) else 0
     poses = np.asarray(poses, np.float32)
-    if np.shape(source) != wanted or source.dtype != np.uint8:
-      raise ValueError(f'source must be uint8 {wanted}')
+    if np.shape(source) != (side, side, 3) or source.dtype != np.uint8:
+      raise ValueError('source must be uint8 [S, S, 3]')
+    if not self.size <= side <= self.largest:
+      raise ValueError(
+        f'source is {side} pixels a side; this network takes {self.size} to '
+        f'{self.largest}'
+      )
     if poses.ndim != 2 or poses.shape[1] != len(self._low):
       raise ValueError(f'poses are {poses.shape}, wanted [T, {len(self._low)}]')
     if not np.isfinite(poses).all():
       raise ValueError('poses hold numbers that are not finite')
     poses = np.clip(poses, self._low, self._high)
-    picture = source.astype(np.float32) / 255
+    whole = source.astype(np.float32) / 255
+    seen = resized(whole, self.size, 'lanczos3')
     for begin in range(0, len(poses), batch_size):
       pose = poses[begin : begin + batch_size]
-      image = self.outputs(picture, pose, ('image',))['image']
-      yield from np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+      if side == self.size:
+        images = self.outputs(seen, pose, ('image',))['image']
+      else:
+        parts = self.outputs(seen, pose, ('painted_image', 'share', 'flow'))
+        images = [blended(whole, *x) for x in zip(*parts.values(), strict=True)]
+      for image in images:
+        yield np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
   def outputs(
     self, picture: np.ndarray, poses: np.ndarray, names: Iterable[str]
@@ -329,6 +349,81 @@ class Generator:
     """Arguments of one frame."""
     source = np.full((self.size, self.size, 3), 255, np.uint8)
     return source, np.zeros((1, len(self._low)), np.float32)
+
+
+def blended(
+  source: np.ndarray, painted: np.ndarray, share: np.ndarray, flow: np.ndarray
+) -> np.ndarray:
+  """Warps and blends a source in its own size.
+
+  Args:
+    source: [S, S, 3] float32.
+    painted: [s, s, 3] float32, enlarged here.
+    share: [s, s, 1] float32, of `painted` in the result; likewise.
+    flow: [h, h, 2] float32, (x, y): pixel p of the result shows the source at
+      p + flow(p), in pixels of its own grid.
+
+  Returns:
+    [S, S, 3] float32.
+  """
+  side = len(source)
+  share = np.clip(resized(share, side, 'cubic'), 0, 1)
+  moved = resized(flow, side, 'linear') * (side / len(flow))
+  pixels = np.arange(side, dtype=np.float32)
+  x = np.clip(pixels + moved[..., 0], 0, side - 1)
+  y = np.clip(pixels[:, None] + moved[..., 1], 0, side - 1)
+  left, top = x.astype(np.int32), y.astype(np.int32)
+  right, below = (np.minimum(i + 1, side - 1) for i in (left, top))
+  x, y = (x - left)[..., None], (y - top)[..., None]
+  above = source[top, left] * (1 - x) + source[top, right] * x
+  under = source[below, left] * (1 - x) + source[below, right] * x
+  warped = above * (1 - y) + under * y
+  return share * resized(painted, side, 'cubic') + (1 - share) * warped
+
+
+def resized(image: np.ndarray, side: int, method: str) -> np.ndarray:
+  """A square picture in another size; what is made smaller is smoothed.
+
+  Args:
+    image: [s, s, C] float32.
+    side: of the result.
+    method: `linear`, `cubic` or `lanczos3`, each with the outer edges kept.
+
+  Returns:
+    [side, side, C] float32; `image` itself if it has that size.
+  """
+  if len(image) == side:
+    return image
+  weights = _resizing_weights(len(image), side, method)
+  rows = np.tensordot(weights, image, 1)
+  return np.ascontiguousarray(
+    np.tensordot(weights, rows, (1, 1)).swapaxes(0, 1), np.float32
+  )
+
+
+@functools.cache
+def _resizing_weights(source: int, target: int, method: str) -> np.ndarray:
+  """[target, source]: how much of each pixel goes into each new one."""
+  scale = source / target
+  position = (np.arange(target) + 0.5) * scale - 0.5
+  if method == 'linear':
+    position = np.clip(position, 0, source - 1)
+  distance = np.abs(position[:, None] - np.arange(source)) / max(scale, 1)
+  weights = _KERNELS[method](distance)
+  return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+  near = (1.5 * x - 2.5) * x * x + 1
+  far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+  return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+_KERNELS = {
+  'linear': lambda x: np.maximum(1 - x, 0),
+  'cubic': _cubic,
+  'lanczos3': lambda x: np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0),
+}
 
 
 _RUNNERS: dict[str, tuple[str, Callable[..., Any]]] = {

@@ -12,7 +12,7 @@ from configs import anime_generator, edtn
 from data.anime_tree import on_white
 from data.characters.character import Character
 from data.pose_vector import POSE_INDEX
-from edtn_jax import bundles, engines, shipped
+from edtn_jax import bundles, engines, runtime, shipped
 from edtn_jax.animation.generator import load_generator
 from edtn_jax.animation.network import network_config
 from edtn_jax.bundle_choice import split_bundles
@@ -123,6 +123,9 @@ def test_frames_are_those_of_jax(folder, name, side):
   assert found.shape == (5, side, side, 3)
   assert np.abs(found - wanted).max() <= 2
   assert np.abs(wanted[0] - wanted[1]).max() > 10
+  alone = runtime.load(folder / name)
+  found = np.stack(list(alone(_source(side), poses, batch_size=4)))
+  assert np.abs(found.astype(int) - wanted).max() <= 2
   told = [g.description.pop('generator_engine') for g in (by_jax, by_onnx)]
   assert told == ['jax', 'onnx']
   assert by_jax.description == by_onnx.description

@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import types
 import zipfile
 
 import jax
@@ -18,6 +19,7 @@ from edtn_jax.animation.generator import load_generator
 from edtn_jax.export import export_run, export_translator
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
+from generator.pirenderer.detail import blend_with_detail
 from tests import generator_runs
 
 # A Python in which none of the training stack can be imported.
@@ -99,6 +101,59 @@ def test_generator_without_jax(tmp_path):
   wanted = np.stack(list(load_generator(run).animate(*inputs.values(), 3)))
   assert found.dtype == np.uint8
   assert np.abs(found.astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+  ('source', 'target', 'method'),
+  [
+    (6, 24, 'linear'),
+    (6, 24, 'cubic'),
+    (5, 13, 'cubic'),
+    (24, 6, 'lanczos3'),
+    (20, 13, 'lanczos3'),
+  ],
+)
+def test_pictures_are_resized_as_by_jax(source, target, method):
+  image = np.random.default_rng(0).random((source, source, 3), np.float32)
+  found = runtime.resized(image, target, method)
+  wanted = jax.image.resize(image, (target, target, 3), method)
+  np.testing.assert_allclose(found, wanted, atol=1e-5)
+  assert found.dtype == np.float32
+
+
+def test_larger_sources_are_blended_as_by_jax():
+  rng = np.random.default_rng(0)
+  source = rng.random((32, 32, 3), np.float32)
+  out = {
+    'painted_image': rng.random((8, 8, 3), np.float32),
+    'share': rng.random((8, 8, 1), np.float32),
+    'flow': rng.uniform(-2, 2, (2, 2, 2)).astype(np.float32),
+  }
+  found = runtime.blended(source, *out.values())
+  outputs = {name: value[None] for name, value in out.items()}
+  wanted = blend_with_detail(source[None], outputs)[0]
+  np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('source', 'problem'),
+  [
+    (np.zeros((31, 31, 3), np.uint8), 'takes 32 to 128'),
+    (np.zeros((129, 129, 3), np.uint8), 'takes 32 to 128'),
+    (np.zeros((32, 40, 3), np.uint8), 'must be uint8'),
+    (np.zeros((32, 32, 3)), 'must be uint8'),
+  ],
+)
+def test_sources_that_do_not_fit_are_refused(source, problem):
+  outputs = [types.SimpleNamespace(name=n) for n in ('image', 'share')]
+  session = types.SimpleNamespace(get_outputs=lambda: outputs)
+  numbers = json.dumps([{'low': 0, 'high': 1}] * 20)
+  files = types.SimpleNamespace(
+    manifest={'image_size': 32}, read=lambda name: numbers
+  )
+  generator = runtime.Generator(files, session)
+  with pytest.raises(ValueError, match=problem):
+    next(generator(source, np.zeros((1, 20))))
 
 
 @pytest.mark.parametrize('name', ['folder', 'file.zip'])

@@ -16,11 +16,10 @@ from absl import logging
 from data import pose_vector
 from edtn_jax import bundles, checkpoints, engines, shipped
 from edtn_jax.animation.network import build_generator
+from edtn_jax.runtime import MAX_ENLARGEMENT
 from generator.pirenderer.detail import blend_with_detail
 from generator.pirenderer.face_generator import FaceGenerator
 
-# A flow of a network's size moves pictures of up to so many times that size.
-MAX_ENLARGEMENT = 4
 TASK = 'anime_generator'
 _REMEDY = (
   'Train one (edtn train --config=configs/anime_generator.py:lite '
