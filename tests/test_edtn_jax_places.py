@@ -1,15 +1,20 @@
 """Runs, data and outputs in buckets."""
 
 import json
+import pathlib
+import re
+import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 
 from configs import edtn
 from data import codes, dataset, prepare, remote
 from edtn_jax import checkpoints, places, workdir
 from edtn_jax.tasks import registry
-from edtn_jax.training import train_and_evaluate, writer
+from edtn_jax.training import trace, train_and_evaluate, writer
 from tests import bucket
 
 
@@ -54,6 +59,30 @@ def test_a_run_in_a_bucket_is_written_and_resumed(
   assert found.path == 'gs://runs/one/checkpoints/8'
   # Nothing went into a folder with the name of the scheme.
   assert sorted(p.name for p in tmp_path.iterdir()) == ['buckets', 'straight']
+
+
+def test_a_trace_reaches_its_bucket_or_stays(monkeypatch, buckets, caplog):
+  place = epath.Path('gs://runs/one')
+  state = jnp.zeros(3)
+
+  def traced():
+    steps = trace.StepTrace(place, (1, 2))
+    for step in range(4):
+      steps.before(step, state)
+    steps.end(state)
+
+  traced()
+  folder = buckets['gs'] / 'runs' / 'one' / 'profile'
+  assert len(list(folder.rglob('*.xplane.pb'))) == 1
+
+  def fails(*_):
+    raise remote.RemotePathError('no bucket')
+
+  monkeypatch.setattr(remote, 'copy_out', fails)
+  traced()
+  kept = re.search(r'stays in (\S+): no bucket', caplog.text)[1]
+  assert list(pathlib.Path(kept).rglob('*.xplane.pb'))
+  shutil.rmtree(kept)
 
 
 def test_what_a_run_logs_reaches_its_bucket_while_it_trains(

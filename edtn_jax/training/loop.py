@@ -29,6 +29,7 @@ from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress
 from edtn_jax.training.start import StateSource, state_trees
 from edtn_jax.training.step import TrainState, make_train_step
+from edtn_jax.training.trace import StepTrace
 from edtn_jax.training.writer import MetricWriter
 
 # Steps whose scalars may still be on the device: reading a step's scalars
@@ -169,6 +170,7 @@ class _Run:
     )
     self.constants = devices.replicate(self.task.constants, mesh)
     self.active = jax.process_index() == 0
+    self.trace = StepTrace(workdir, config.train.profile_steps)
     self.state = self._open(source)
     optimizer = build_optimizer(config.optimizer, self.num_steps)
     self._make_step = lambda task: make_train_step(
@@ -261,7 +263,7 @@ class _Run:
     pending = collections.deque()
     preempted = False
     while step < self.num_steps and not preempted:
-      self._profile(step)
+      self.trace.before(step, self.state)
       began = time.perf_counter()
       batch = self._spread(next(batches))
       self.progress.waited(time.perf_counter() - began)
@@ -276,7 +278,7 @@ class _Run:
         self._finish_step(*pending.popleft())
       if boundary:
         self._at_boundary(step, preempted)
-    self._stop_profile()
+    self.trace.end(self.state)
     if step not in self.manager.steps:
       self._save(step)
     self.manager.wait()
@@ -398,19 +400,3 @@ class _Run:
       config=self.config,
       metrics=metrics,
     )
-
-  def _profile(self, step: int) -> None:
-    begin, end = self.config.train.profile_steps
-    if end > begin and step == begin:
-      jax.profiler.start_trace(str(self.workdir / 'profile'))
-      self._profiling = True
-    elif end > begin and step == end:
-      self._stop_profile()
-
-  _profiling = False
-
-  def _stop_profile(self) -> None:
-    if self._profiling:
-      jax.block_until_ready(self.state)
-      jax.profiler.stop_trace()
-      self._profiling = False
