@@ -43,11 +43,10 @@ from launch.benchmark_generator import benchmark_generator, benchmark_warp
 from launch.benchmark_pictures import benchmark_pictures
 from launch.benchmark_reenact import benchmark_reenact
 from launch.benchmark_scaling import benchmark_scaling
+from launch.benchmark_table import Row, table
 
 # Sides of the pictures of characters, pixels.
 _PICTURE_SIZES = (64, 256, 512, 1024)
-
-Row = dict[str, Any]
 
 
 def measure(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
@@ -308,17 +307,6 @@ PARTS = {
   'reenact': lambda seconds: benchmark_reenact(seconds, flags.FLAGS.video),
   'epochs': benchmark_epochs,
 }
-
-
-def table(rows: list[Row]) -> str:
-  """The rows as Markdown."""
-  lines = ['| what | ms | calls | |', '| --- | ---: | ---: | --- |']
-  for row in rows:
-    lines.append(
-      f'| {row["what"]} | {row["milliseconds"]:,.3f} | {row["calls"]} '
-      f'| {row["note"]} |'
-    )
-  return '\n'.join(lines)
 
 
 def main(argv: list[str]) -> None:

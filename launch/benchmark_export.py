@@ -23,8 +23,8 @@ from edtn_jax.export.onnx_translator import translator_onnx
 from edtn_jax.translation.network import ExpressionTranslator
 from generator.pirenderer.config import FULL, LITE
 from generator.pirenderer.face_generator import FaceGenerator
+from launch.benchmark_table import Row
 
-Row = dict[str, Any]
 THREADS = (1, 2)
 _PROVIDERS = ('CPUExecutionProvider',)
 _MATRIX = 2048

@@ -19,8 +19,8 @@ from edtn_jax.training.cost import peak_flops
 from generator.ops import warp
 from generator.pirenderer.config import FULL, LITE
 from generator.pirenderer.face_generator import FaceGenerator
+from launch.benchmark_table import Row
 
-Row = dict[str, Any]
 _WARP_SHAPES = ((64, 64, 64), (128, 128, 32), (256, 256, 3))
 # A product with every pixel is left out above so many operations.
 _MOST_OPERATIONS = 2e10

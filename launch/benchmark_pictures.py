@@ -7,7 +7,6 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from data import (
   picture_codec,
@@ -18,8 +17,7 @@ from data import (
 from data.anime_pairs import AnimePairs
 from data.character_pairs import CharacterPairs
 from data.pairs import PairOptions
-
-Row = dict[str, Any]
+from launch.benchmark_table import Row
 
 SIZES = (256, 96)
 # Worker processes and threads (in each worker).

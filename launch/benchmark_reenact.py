@@ -14,7 +14,6 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from unittest import mock
 
 import jax
@@ -41,8 +40,7 @@ from edtn_jax.reenact import reenact
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.translation.inference import Translate, make_translate
 from edtn_jax.translation.network import build_translator
-
-Row = dict[str, Any]
+from launch.benchmark_table import Row
 
 # The clip that is made where none is given.
 _FRAMES = 200

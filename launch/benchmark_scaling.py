@@ -3,12 +3,13 @@ r"""What more devices cost and bring: measured here, predicted elsewhere.
     python -m launch.benchmark --only=scaling
 
 A training step of both tasks is compiled for 1, 2, 4 and 8 devices, each with
-the same number of rows a device. What the devices say to each other is counted
-in the compiled program: it holds for any number of machines, because it is a
-property of the program. Times of virtual devices, which share the cores of one
-machine, say what the step costs and nothing about how it scales; what 8 GPUs or
-a slice of TPUs would do is computed from the program and from what stands
-beside it. No such machine was measured.
+the same number of rows a device; that of the paper's generator only for 8, and
+not run, because a step takes minutes here. What the devices say to each other
+is counted in the compiled program: it holds for any number of machines, because
+it is a property of the program. Times of virtual devices, which share the cores
+of one machine, say what the step costs and nothing about how it scales; what 8
+GPUs or a slice of TPUs would do is computed from the program and from what
+stands beside it. No such machine was measured.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Row = dict[str, Any]
+from launch.benchmark_table import Row
 
 DEVICE_COUNTS = (1, 2, 4, 8)
 COLLECTIVES = (
@@ -214,8 +215,6 @@ def predict(
 # Share of the peak that a prediction assumes: the aim of the project's design
 # for the generator, and little for three small matrix products.
 UTILIZATION = {'expression_translation': 0.05, 'anime_generator': 0.4}
-# Rows of each device.
-_ROWS = {'expression_translation': 512, 'anime_generator': 8}
 
 
 def benchmark_scaling(seconds: float) -> list[Row]:
@@ -241,23 +240,46 @@ def benchmark_scaling(seconds: float) -> list[Row]:
       return json.load(file)
 
 
-def _configs() -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Case:
+  """A training step.
+
+  Attributes:
+    name: of the network.
+    config: of its task; `train.batch_size` is of one device.
+    runs: whether this machine runs it too, and does not only compile it.
+  """
+
+  name: str
+  config: Any
+  runs: bool = True
+
+
+def _cases() -> list[Case]:
   from configs import anime_generator, edtn
 
   code = edtn.get_config()
   code.data.num_identities = 1024
   code.data.frames_per_identity = 2
   code.data.validation_identities = 2
-  pair = anime_generator.get_config('lite')
-  pair.data.num_identities = 4
-  pair.data.pairs_per_identity = 16
-  pair.loss.edit_from_step = 0  # the stage that costs most
-  configs = {}
-  for config in (code, pair):
+  code.train.batch_size = 512
+  lite, paper = (anime_generator.get_config(x) for x in ('lite', None))
+  for pair in (lite, paper):
+    pair.data.source = 'characters'
+    pair.data.pipeline = 'memory'
+    pair.data.num_identities = 4
+    pair.data.pairs_per_identity = 16
+    pair.loss.objective = 'structural'  # VGG19's weights are not here
+    pair.loss.edit_from_step = 0  # the stage that costs most
+    pair.train.batch_size = 8
+  for config in (code, lite, paper):
     # The same work every time, see `benchmark._step_config`.
     config.optimizer.learning_rate = 0.0
-    configs[config.task] = config
-  return configs
+  return [
+    Case('EDTN', code),
+    Case('generator lite, 96 x 96', lite),
+    Case("the paper's generator, 256 x 256, no VGG19", paper, runs=False),
+  ]
 
 
 def compiled_step(
@@ -270,7 +292,8 @@ def compiled_step(
     num_devices: how many.
 
   Returns:
-    The compiled program, its operations on all devices, and what runs it.
+    The compiled program, its operations on all devices, and what runs it: the
+    state is made at its first call.
   """
   import jax
   import numpy as np
@@ -294,56 +317,64 @@ def compiled_step(
     lambda: init_state(task, optimizer, 0, ema > 0),
     out_shardings=devices.replicated(mesh),
   )
-  state = [init()]
+  shapes = jax.eval_shape(init)
   constants = devices.replicate(task.constants, mesh)
   batch = devices.shard_batch(next(data.batches(0)), mesh)
   inputs = (constants, data.resident, batch)
-  traced = step_fn.trace(state[0], *inputs, np.int32(0))
+  traced = step_fn.trace(shapes, *inputs, np.int32(0))
   compiled = traced.lower().compile()
-  steps = iter(range(1 << 30))
+  steps, state = iter(range(1 << 30)), None
 
   def call():
-    state[0], scalars = compiled(state[0], *inputs, np.int32(next(steps)))
+    nonlocal state
+    before = init() if state is None else state
+    state, scalars = compiled(before, *inputs, np.int32(next(steps)))
     return scalars
 
   return compiled, cost.program_flops(traced.jaxpr.jaxpr), call
 
 
-def measured_rows(config: Any, seconds: float) -> list[Row]:
-  """Steps of one task on this machine, and what is predicted of others."""
+def rows_of(case: Case, seconds: float) -> list[Row]:
+  """A step on this machine's devices, and what is predicted of others."""
   import jax
 
   rows, at_most = [], jax.device_count()
-  kind = jax.devices()[0].platform
-  for count in (n for n in DEVICE_COUNTS if n <= at_most):
-    compiled, flops, call = compiled_step(config, count)
-    took, calls = _best(call, seconds)
+  kind, batch_size = jax.devices()[0].platform, case.config.train.batch_size
+  counts = [n for n in DEVICE_COUNTS if n <= at_most]
+  for count in counts if case.runs else counts[-1:]:
+    compiled, flops, call = compiled_step(case.config, count)
     data = collective_bytes(compiled.as_text(), count)
+    took, calls = _best(call, seconds) if case.runs else (math.nan, 0)
     shared = ', which share its cores' if kind == 'cpu' and count > 1 else ''
+    time_text = (
+      f'{1e3 * took / count:,.2f} ms for the rows of one device'
+      if case.runs
+      else 'compiled and not run'
+    )
     rows.append(
       {
-        'what': f'scaling: {config.task}, {count} {kind} device(s){shared}, '
-        f'{config.train.batch_size} rows each',
-        'milliseconds': 1e3 * took,
+        'what': f'scaling: {case.name}, {count} {kind} device(s){shared}, '
+        f'{batch_size} rows each',
+        'milliseconds': 1e3 * took if case.runs else None,
         'calls': calls,
-        'note': f'{1e3 * took / count:,.2f} ms for the rows of one device; '
-        f'{flops / count:.4g} FLOP and {_bytes_text(data)} a device',
+        'note': f'{time_text}; {flops / count:.4g} FLOP and '
+        f'{_bytes_text(data)} a device',
       }
     )
-  each = flops / count
+  share = UTILIZATION[case.config.task]
   return rows + [
-    prediction_row(config.task, each, data, machine) for machine in MACHINES
+    prediction_row(case.name, flops / count, data, machine, share)
+    for machine in MACHINES
   ]
 
 
 def prediction_row(
-  task: str, flops: float, data: dict[str, int], machine: Machine
+  name: str, flops: float, data: dict[str, int], machine: Machine, share: float
 ) -> Row:
   """What a machine would do, with all that is assumed of it."""
-  share = UTILIZATION[task]
   found = predict(flops, data, machine, share)
   return {
-    'what': f'PREDICTED, not measured: {task}, {machine.name}',
+    'what': f'PREDICTED, not measured: {name}, {machine.name}',
     'milliseconds': 1e3 * (found.compute + found.communicate),
     'calls': 0,
     'note': f'{1e3 * found.compute:,.3f} ms computing at {100 * share:.0f} % '
@@ -378,9 +409,8 @@ def _best(call: Callable[[], Any], seconds: float) -> tuple[float, int]:
 def main(path: str, seconds: str) -> None:
   """Writes all rows to a file."""
   rows = []
-  for task, config in _configs().items():
-    config.train.batch_size = _ROWS[task]
-    rows += measured_rows(config, float(seconds))
+  for case in _cases():
+    rows += rows_of(case, float(seconds))
   with open(path, 'w') as file:
     json.dump(rows, file)
 

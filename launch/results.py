@@ -23,6 +23,7 @@ from typing import Any
 from absl import app, flags
 
 from edtn_jax import workdir as workdir_lib
+from launch.benchmark_table import table
 
 _HEADER = """# Results
 
@@ -141,10 +142,6 @@ def benchmark_section(path: pathlib.Path) -> str:
   """
   content = _read(path)
   machine = content['machine']
-  rows = [
-    [r['what'], f'{r["milliseconds"]:,.3f}', str(r['calls']), r['note']]
-    for r in content['rows']
-  ]
   return '\n'.join(
     [
       f'## Speed: {path.stem}',
@@ -153,7 +150,7 @@ def benchmark_section(path: pathlib.Path) -> str:
       f'{machine["cpu_count"]} CPU cores, Python {machine["python"]}, jax '
       f'{machine["versions"]["jax"]}, commit {machine["commit"]}.',
       '',
-      _table(['what', 'ms', 'calls', ''], rows),
+      table(content['rows']),
       '',
     ]
   )

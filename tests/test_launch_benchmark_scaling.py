@@ -118,7 +118,7 @@ def test_a_prediction_by_hand():
   alone = scaling.predict(1e11, {}, machine, 0.5)
   assert (alone.communicate, alone.worst) == (0, 1)
   row = scaling.prediction_row(
-    'anime_generator', 1e11, {'all-reduce': 10**8}, machine
+    'network', 1e11, {'all-reduce': 10**8}, machine, 0.5
   )
   assert row['what'].startswith('PREDICTED, not measured')
   assert row['calls'] == 0
@@ -137,9 +137,13 @@ def test_gathered_parts_travel_once():
 def test_a_training_step_exchanges_its_gradient():
   config = edtn.get_config('tiny')
   config.train.batch_size = 4
-  rows = scaling.measured_rows(config, 0.0)
+  rows = scaling.rows_of(scaling.Case('EDTN', config), 0.0)
   assert len(rows) == len(scaling.DEVICE_COUNTS) + len(scaling.MACHINES)
   assert 'no collectives' in rows[0]['note']
+  only = scaling.rows_of(scaling.Case('EDTN', config, runs=False), 0.0)
+  assert len(only) == 1 + len(scaling.MACHINES)
+  assert 'compiled and not run' in only[0]['note']
+  assert only[1:] == rows[-len(scaling.MACHINES) :]
   compiled, flops, call = scaling.compiled_step(config, 2)
   assert flops > 0
   found = scaling.collective_bytes(compiled.as_text(), 2)
