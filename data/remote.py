@@ -112,11 +112,26 @@ def local_copy(path: str | os.PathLike) -> pathlib.Path:
   cache.mkdir(parents=True, exist_ok=True)
   place = cache / hashlib.sha256(uri.encode()).hexdigest()[:16]
   with _locked(place.with_suffix('.lock')), _told(uri):
-    listing = _listing(uri)
+    listing = {'uri': uri, 'objects': _listing(uri)}
     name = posixpath.basename(uri)
     if _stored_listing(place) != listing:
-      _download(uri, listing, place, name)
+      _download(listing, place, name)
     return place / name
+
+
+def origin(path: str | os.PathLike) -> str:
+  """Where a path is from: the bucket of what `local_copy` brought, or itself.
+
+  Args:
+    path: local or in a bucket.
+  """
+  found = pathlib.Path(path)
+  for place in found.parents:
+    listing = _stored_listing(place)
+    if listing is not None:
+      inner = found.relative_to(place).parts[1:]
+      return '/'.join((listing['uri'], *inner))
+  return os.fspath(path)
 
 
 @contextlib.contextmanager
@@ -161,15 +176,15 @@ def _version(entry: dict[str, Any]) -> str:
 
 def _stored_listing(place: pathlib.Path) -> Any:
   try:
-    return json.loads((place / _LISTING).read_text())
+    found = json.loads((place / _LISTING).read_text())
   except (OSError, ValueError):
     return None
+  return found if 'objects' in found else None
 
 
-def _download(
-  uri: str, listing: dict[str, list[Any]], place: pathlib.Path, name: str
-) -> None:
-  size = sum(entry[0] for entry in listing.values())
+def _download(listing: dict[str, Any], place: pathlib.Path, name: str) -> None:
+  uri, objects = listing['uri'], listing['objects']
+  size = sum(entry[0] for entry in objects.values())
   free = shutil.disk_usage(place.parent).free
   if size > free:
     raise RemotePathError(
@@ -180,7 +195,7 @@ def _download(
   filesystem, root = _open(uri)
   partial = pathlib.Path(tempfile.mkdtemp(dir=place.parent, prefix='.partial'))
   try:
-    for relative in listing:
+    for relative in objects:
       # An object's name is another's word: it must not lead out of the copy.
       if '..' in relative.split('/'):
         raise RemotePathError(f'{uri}: refuses the object name {relative!r}')

@@ -157,6 +157,10 @@ def test_arguments_come_here_and_outputs_go_there(buckets):
     assert local['bundle'] == f'here,{local["driving"]}'
     with open(f'{local["driving"]}/a.mat') as file:
       assert file.read() == 'one'
+    # A protocol names the bucket, not the copy.
+    assert remote.origin(local['driving']) == 's3://b/codes'
+    inside = f'{local["driving"]}/checkpoints/8'
+    assert remote.origin(inside) == 's3://b/codes/checkpoints/8'
     folder = workdir.absolute(local['output'])
     assert not folder.exists()
     (folder / 'deep').mkdir(parents=True)
@@ -166,6 +170,12 @@ def test_arguments_come_here_and_outputs_go_there(buckets):
   written = buckets['s3'] / 'b' / 'out' / '7'
   assert (written / 'deep' / 'frame.png').read_text() == 'picture'
   assert (written / 'manifest.json').is_file()
+
+
+def test_a_path_of_this_machine_is_its_own_origin(tmp_path):
+  (tmp_path / '.listing.json').write_text('{"no": "copy"}')
+  assert remote.origin(tmp_path / 'runs' / '8') == f'{tmp_path}/runs/8'
+  assert remote.origin('gs://runs/8') == 'gs://runs/8'
 
 
 def test_an_output_that_failed_is_not_copied(buckets):

@@ -129,7 +129,7 @@ def _protocol(
 ) -> dict[str, Any]:
   protocol = {
     'task': config.task,
-    'checkpoint': found.path,
+    'checkpoint': remote.origin(found.path),
     'step': found.step,
     'averaged': found.averaged,
     'parameters_sha256': bundles.params_sha256(found.params),
