@@ -244,6 +244,8 @@ def reenact(
 
     print(pose_run(output, characters=characters, pose=pose, size=puppet_size))
     return 0
+  from edtn_jax.driver_choice import DriverChoice
+  from edtn_jax.network_choice import NetworkChoice
   from edtn_jax.reenact_options import ReenactOptions
   from edtn_jax.reenact_run import reenact_run
 
@@ -262,25 +264,23 @@ def reenact(
     gif_max_frames=gif_max_frames,
     puppet_size=puppet_size,
   )
+  driver = DriverChoice(
+    driving, clip, split, encoder, encoder_weights, landmark_map
+  )
+  network = NetworkChoice(
+    workdir, _step(step), engine, face, landmarks, pose_adapter
+  )
   if live:
     from edtn_jax.live.run import live_run
 
     summary = live_run(
-      driving,
-      workdir,
+      driver,
+      network,
       output,
       options=options,
       characters=characters,
-      engine=engine,
       host=host,
       port=port,
-      step=_step(step),
-      face=face,
-      landmarks=landmarks,
-      pose_adapter=pose_adapter,
-      encoder=encoder,
-      encoder_weights=encoder_weights,
-      landmark_map=landmark_map,
     )
     print(
       f'{summary["frames_driven"]} frames driven, {summary["dropped"]} dropped '
@@ -288,22 +288,12 @@ def reenact(
     )
     return 0
   summary = reenact_run(
-    driving,
-    workdir,
+    driver,
+    network,
     output,
     options=options,
-    step=_step(step),
     frames=frames,
-    face=face,
-    landmarks=landmarks,
-    pose_adapter=pose_adapter,
-    clip=clip or None,
-    split=split or None,
     characters=characters,
-    engine=engine,
-    encoder=encoder,
-    encoder_weights=encoder_weights,
-    landmark_map=landmark_map,
   )
   print(f'{summary["frames"]} frames -> {output}: {summary["files"]}')
   return 0

@@ -22,7 +22,7 @@ from edtn_jax.convert.store import write_run
 from edtn_jax.export import ExportError, export_run, translator
 from edtn_jax.export.origin import origin
 from edtn_jax.export.program import Allowed
-from edtn_jax.reenact_run import check_expression_space
+from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
 
@@ -188,7 +188,7 @@ def test_configs_that_describe_no_model_are_refused(run, tmp_path):
     make_translate(bundles.load_model(folder))
   put(face={})
   with pytest.raises(checkpoints.CheckpointError, match='face'):
-    check_expression_space('clip', 'flame', folder, bundles.load_model(folder))
+    NetworkChoice(folder).open().check_codes('clip', 'flame')
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from data.video import VideoError, VideoFrame, VideoReader
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.checkpoints import Checkpoint
 from edtn_jax.config import ConfigError
+from edtn_jax.driver_choice import DriverChoice
 from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.engines import TranslatorRunner
 from edtn_jax.live import run as run_lib
@@ -30,6 +31,7 @@ from edtn_jax.live.meter import Meter
 from edtn_jax.live.picture import LivePicture
 from edtn_jax.live.server import LiveServer
 from edtn_jax.live.session import LiveSession
+from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
 from edtn_jax.translation.inference import make_translate
@@ -334,33 +336,30 @@ def test_a_source_without_a_resting_face_is_refused(page, values, text):
     session.run(page)
 
 
-def open_translator(found, engine):
-  return TranslatorRunner({'translator_engine': engine}, translate)
-
-
 @pytest.fixture
 def fake_models(monkeypatch):
   """Everything that `live_run` opens but the source and the page."""
-  for name, value in (
-    ('bundles', types.SimpleNamespace(load_model=lambda *a, **k: None)),
-    ('face_to_encode', lambda *a, **k: None),
-    ('open_encoder', lambda *a, **k: Encoder()),
-    ('check_expression_space', lambda *a, **k: None),
-    ('engines', types.SimpleNamespace(open_translator=open_translator)),
-    ('FaceTracker', Tracker),
-    ('_use_compile_cache', lambda: None),
-  ):
-    monkeypatch.setattr(run_lib, name, value)
-  monkeypatch.setattr(
-    CharacterChoice, 'open', lambda self, size: {'puppet': Puppet()}
+  network = types.SimpleNamespace(
+    check_codes=lambda *a: None,
+    translator=lambda: TranslatorRunner(
+      {'translator_engine': 'jax'}, translate
+    ),
   )
+  for owner, name, value in (
+    (NetworkChoice, 'open', lambda self: network),
+    (DriverChoice, 'open_encoder', lambda *a, **k: Encoder()),
+    (CharacterChoice, 'open', lambda self, size: {'puppet': Puppet()}),
+    (run_lib, 'FaceTracker', Tracker),
+    (run_lib, '_use_compile_cache', lambda: None),
+  ):
+    monkeypatch.setattr(owner, name, value)
 
 
 def run_live(driving, output, **options):
   choice = CharacterChoice(puppet='7')
   return run_lib.live_run(
-    str(driving),
-    'runs/none',
+    DriverChoice(str(driving)),
+    NetworkChoice('runs/none'),
     output,
     options=ReenactOptions(fps=options.pop('fps', 0.0)),
     characters=options.pop('characters', choice),
@@ -384,7 +383,7 @@ def test_live_run_writes_a_summary_also_when_it_fails(tmp_path, fake_models):
   assert summary['frames_calibrating'] > 0
   assert summary['puppet'] == {'character': 'square'}
   assert summary['encoder'] == 'of a test'
-  assert summary['translator_engine'] == 'auto'
+  assert summary['translator_engine'] == 'jax'
   assert summary['options']['head_pose'] == 'absolute'
   run_with_it = output / 'summary.json'
   run_with_it.write_text('{"format": "edtn_reenactment"}')
@@ -398,7 +397,7 @@ def test_source_and_port_are_checked_before_the_models(tmp_path, monkeypatch):
     raise AssertionError('models were loaded')
 
   monkeypatch.setattr(CharacterChoice, 'open', refuse)
-  monkeypatch.setattr(run_lib.bundles, 'load_model', refuse)
+  monkeypatch.setattr(NetworkChoice, 'open', refuse)
   monkeypatch.setattr(run_lib, '_use_compile_cache', refuse)
   output = tmp_path / 'out'
   with pytest.raises(VideoError, match='no such file'):

@@ -12,13 +12,15 @@ from configs import edtn
 from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
 from data.facemesh.tracking import FaceFrame
 from data.video import open_video
-from edtn_jax import checkpoints, faces
+from edtn_jax import checkpoints, driver_choice, faces
 from edtn_jax import reenact_run as reenact_run_lib
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError
+from edtn_jax.driver_choice import DriverChoice
 from edtn_jax.encoders import opening
 from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
+from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 from edtn_jax.reenact import ReenactError, ReenactOptions
 from edtn_jax.reenact_run import reenact_run
@@ -49,6 +51,15 @@ def make_run(workdir, *, space='auto', model='procedural', adapter=None):
   manager.close()
   workdir_lib.write_config(workdir, config)
   return workdir
+
+
+def drive(driving, run, output, **options):
+  return reenact_run(
+    DriverChoice(driving),
+    NetworkChoice(run),
+    output,
+    options=ReenactOptions(**options),
+  )
 
 
 @pytest.fixture
@@ -89,7 +100,7 @@ def test_codes_of_another_face_model_are_refused(tmp_path, driver):
   # A plain .npz is taken for FLAME codes; the run speaks procedural ones.
   run = make_run(tmp_path / 'run')
   with pytest.raises(ReenactError, match='mean different things'):
-    reenact_run(driver, run, tmp_path / 'out', options=ReenactOptions())
+    drive(driver, run, tmp_path / 'out')
   assert not (tmp_path / 'out').exists()
 
 
@@ -100,9 +111,7 @@ def test_run_on_a_model_file_reads_flame_codes(tmp_path, driver):
     model=str(tmp_path / 'head.npz'),
     adapter=faces.procedural_adapter(),
   )
-  summary = reenact_run(
-    driver, run, tmp_path / 'out', options=ReenactOptions(neutral='none')
-  )
+  summary = drive(driver, run, tmp_path / 'out', neutral='none')
   assert summary['frames'] == 5
   face = edtn.get_config().face
   assert faces.expression_space(face) == 'procedural'
@@ -161,16 +170,16 @@ def write_film(path):
 @pytest.mark.parametrize('audio', [True, False])
 def test_a_film_keeps_its_sound_unless_told(tmp_path, monkeypatch, audio):
   film = write_film(tmp_path / 'film.mp4')
-  monkeypatch.setattr(opening, 'open_encoder', lambda *a, **k: Encoder())
+  monkeypatch.setattr(driver_choice, 'open_encoder', lambda *a, **k: Encoder())
   monkeypatch.setattr(opening, 'FaceTracker', Tracker)
   # Meshes take long to compile and make no sound.
   monkeypatch.setattr(reenact_run_lib, '_scene', lambda *arguments: None)
   run = make_run(tmp_path / 'run')
-  options = ReenactOptions(media=('mp4',), audio=audio)
-  summary = reenact_run(film, run, tmp_path / 'out', options=options)
+  out = tmp_path / 'out'
+  summary = drive(film, run, out, media=('mp4',), audio=audio)
   assert (summary['frames'], summary['fps']) == (6, 25)
   assert summary['driver']['encoder'] == 'of a test'
-  with open_video(tmp_path / 'out' / 'reenactment.mp4') as result:
+  with open_video(out / 'reenactment.mp4') as result:
     assert result.has_audio == audio
     assert len(list(result)) == 6
 
@@ -179,8 +188,8 @@ def test_panels_without_a_gif_are_refused(tmp_path, driver):
   run = make_run(tmp_path / 'run', space='flame')
   with pytest.raises(ConfigError) as caught:
     reenact_run(
-      driver,
-      run,
+      DriverChoice(driver),
+      NetworkChoice(run),
       tmp_path / 'out',
       options=ReenactOptions(media=()),
       characters=CharacterChoice(puppet='7'),
@@ -194,17 +203,13 @@ def test_flame_codes_without_an_adapter_give_poses_but_no_meshes(
   tmp_path, driver
 ):
   run = make_run(tmp_path / 'run', space='flame')
-  summary = reenact_run(
-    driver, run, tmp_path / 'out', options=ReenactOptions(neutral='none')
-  )
+  summary = drive(driver, run, tmp_path / 'out', neutral='none')
   assert summary['frames'] == 5
   with Image.open(tmp_path / 'out' / 'reenactment.gif') as alone:
     narrow = alone.width
   adapter = 0.5 * np.random.default_rng(1).standard_normal((17, 50))
   run = make_run(tmp_path / 'b', space='flame', adapter=adapter.astype('f4'))
-  reenact_run(
-    driver, run, tmp_path / 'out2', options=ReenactOptions(neutral='none')
-  )
+  drive(driver, run, tmp_path / 'out2', neutral='none')
   with Image.open(tmp_path / 'out2' / 'reenactment.gif') as meshes:
     assert meshes.width > 2 * narrow
 

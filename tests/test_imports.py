@@ -30,6 +30,8 @@ FORBIDDEN_ROOMS = {
   'live': {'training'},
   'animation': {'tasks', 'training', 'evaluation'},
   'bundles': {'tasks', 'training', 'evaluation'},
+  'network_choice': {'training'},
+  'driver_choice': {'training'},
   'reenact': {'training'},
   'reenact_process': {'training'},
   'reenact_run': {'training'},

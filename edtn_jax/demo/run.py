@@ -25,7 +25,9 @@ from edtn_jax.convert.expression_translator import write_converted
 from edtn_jax.demo.clip import check_clip
 from edtn_jax.demo.generated import Cast, cast
 from edtn_jax.demo.report import demo_report, driving_report
+from edtn_jax.driver_choice import DriverChoice
 from edtn_jax.evaluation.run import evaluate
+from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_run import reenact_run
 from edtn_jax.training import train_and_evaluate
@@ -106,8 +108,8 @@ def run_demo(
   clip.save(output / 'driver.npz')
   with _timed(times, 'reenact'):
     summary = reenact_run(
-      driving or output / 'driver.npz',
-      workdir,
+      DriverChoice(driving or output / 'driver.npz'),
+      NetworkChoice(workdir),
       output / 'reenactment',
       options=ReenactOptions(),
       characters=driven.choice(output),
@@ -142,8 +144,8 @@ def _drive(
   times: dict[str, float] = {}
   with _timed(times, 'reenact'):
     summary = reenact_run(
-      driving,
-      workdir,
+      DriverChoice(driving),
+      NetworkChoice(workdir),
       output / 'reenactment',
       options=ReenactOptions(),
       frames=frames,

@@ -15,21 +15,21 @@ from data import files
 from data.drivers import holds_codes
 from data.facemesh.tracking import FaceTracker
 from data.video import open_video
-from edtn_jax import bundles, devices, engines
+from edtn_jax import devices, engines
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError, Problem
+from edtn_jax.driver_choice import DriverChoice
 from edtn_jax.encoders.clip_encoders import ClipEncoder
-from edtn_jax.encoders.opening import open_encoder
 from edtn_jax.live.driver import LiveDriver
 from edtn_jax.live.meter import Meter
 from edtn_jax.live.picture import LivePicture
 from edtn_jax.live.server import DEFAULT_HOST, DEFAULT_PORT, LiveServer
 from edtn_jax.live.session import LiveSession
+from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.pictures.puppet import Puppet
 from edtn_jax.reenact import SUMMARY_NAME
 from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
-from edtn_jax.reenact_run import check_expression_space, face_to_encode
 
 _FORMAT = 'edtn_live'
 # As the experiments in `configs` have it.
@@ -37,22 +37,14 @@ _COMPILE_CACHE = '~/.cache/edtn_jax'
 
 
 def live_run(
-  driving: str,
-  workdir: str | os.PathLike,
+  driving: DriverChoice,
+  network: NetworkChoice,
   output: str | os.PathLike,
   *,
   options: ReenactOptions,
   characters: CharacterChoice,
-  engine: str = engines.AUTO,
   host: str = DEFAULT_HOST,
   port: int = DEFAULT_PORT,
-  step: int | None = None,
-  face: str = '',
-  landmarks: str = '',
-  pose_adapter: str = '',
-  encoder: str = 'landmarks',
-  encoder_weights: str = '',
-  landmark_map: str = '',
 ) -> dict[str, Any]:
   """Drives a character by a camera and shows it on a page.
 
@@ -60,24 +52,15 @@ def live_run(
   writes `summary.json`; also when the source fails, before that is raised.
 
   Args:
-    driving: `webcam:N`, or a video or folder of pictures, which is played in
+    driving: a camera, or a video or folder of pictures, which is played in
       real time.
-    workdir: run of "edtn train" or "edtn convert", or bundle of "edtn
-      export".
+    network: what turns codes into pose vectors.
     output: directory for the summary.
     options: signal processing, `fps` of a folder and `puppet_size`; what
       concerns files has no meaning here.
     characters: what to drive; one picture is computed at a time.
-    engine: see `reenact_run`.
     host: where the page is served, see `LiveServer`.
     port: where the page is served, see `LiveServer`.
-    step: checkpoint step; None takes the newest.
-    face: see `reenact_run`.
-    landmarks: see `reenact_run`.
-    pose_adapter: see `reenact_run`.
-    encoder: see `reenact_run`.
-    encoder_weights: see `reenact_run`.
-    landmark_map: see `reenact_run`.
 
   Returns:
     The summary: `LiveSession.summary`, characters, encoder, options.
@@ -95,27 +78,14 @@ def live_run(
   output = pathlib.Path(output)
   _check_output(output)
   # What can be wrong is told before the models are loaded, which takes long.
-  open_video(driving, fps=options.fps or None).close()
+  open_video(driving.path, fps=options.fps or None).close()
   with LiveServer(host, port) as server:
     _use_compile_cache()
-    models = _load(
-      driving,
-      workdir,
-      options,
-      characters,
-      engine=engine,
-      step=step,
-      face=face,
-      landmarks=landmarks,
-      pose_adapter=pose_adapter,
-      encoder=encoder,
-      encoder_weights=encoder_weights,
-      landmark_map=landmark_map,
-    )
+    models = _load(driving, network, options, characters)
     picture = LivePicture(models.puppets)
     models.driver.warm_up()
     # Again and last: what a camera gives before it is looked at would be late.
-    with open_video(driving, fps=options.fps or None) as reader:
+    with open_video(driving.path, fps=options.fps or None) as reader:
       session = LiveSession(reader, models.driver, picture, models.meter)
       try:
         session.run(server)
@@ -148,37 +118,22 @@ class _Models(NamedTuple):
 
 
 def _load(
-  driving: str,
-  workdir: str | os.PathLike,
+  driving: DriverChoice,
+  network: NetworkChoice,
   options: ReenactOptions,
   characters: CharacterChoice,
-  *,
-  engine: str,
-  step: int | None,
-  face: str,
-  landmarks: str,
-  pose_adapter: str,
-  encoder: str,
-  **encoder_options: str,
 ) -> _Models:
   """Loads the models; see `live_run`."""
   puppets = dataclasses.replace(characters, batch_size=1).open(
     options.puppet_size
   )
-  found = bundles.load_model(workdir, step=step)
-  known = face_to_encode(
-    driving,
-    found,
-    face=face,
-    landmarks=landmarks,
-    pose_adapter=pose_adapter,
-  )
-  clip_encoder = open_encoder(encoder, known, batch_size=1, **encoder_options)
-  check_expression_space(driving, clip_encoder.expression_space, workdir, found)
-  translator = engines.open_translator(found, engine)
+  opened = network.open()
+  encoder = driving.open_encoder(opened, batch_size=1)
+  opened.check_codes(driving.path, encoder.expression_space)
+  translator = opened.translator()
   meter = Meter()
-  driver = LiveDriver(FaceTracker(), clip_encoder, translator, options, meter)
-  return _Models(clip_encoder, translator, puppets, driver, meter)
+  driver = LiveDriver(FaceTracker(), encoder, translator, options, meter)
+  return _Models(encoder, translator, puppets, driver, meter)
 
 
 def _use_compile_cache() -> None:
@@ -199,7 +154,7 @@ def _stored(options: ReenactOptions) -> dict[str, Any]:
 
 
 def _check(
-  driving: str, options: ReenactOptions, characters: CharacterChoice
+  driving: DriverChoice, options: ReenactOptions, characters: CharacterChoice
 ) -> None:
   options.validate()
   problems = []
@@ -212,11 +167,11 @@ def _check(
         'Give --puppet=7, or --source=PICTURE for the generator.',
       )
     )
-  if holds_codes(driving):
+  if holds_codes(driving.path):
     problems.append(
       Problem(
         'driving',
-        driving,
+        driving.path,
         'must be a camera or a moving picture with --live',
         'Give --driving=webcam:0, or leave out --live.',
       )
