@@ -23,6 +23,7 @@ from typing import Any
 from absl import app, flags
 
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.evaluation.run import run_name
 from launch.benchmark_table import table
 
 _HEADER = """# Results
@@ -112,7 +113,11 @@ def evaluation_section(paths: Sequence[pathlib.Path]) -> str:
   rows = []
   for result in found:
     metrics, protocol = result['metrics'], result['protocol']
-    name = f'{pathlib.Path(protocol["checkpoint"]).name}, {protocol["step"]:,}'
+    name = (
+      f'{run_name(protocol["checkpoint"])}: '
+      f'{protocol["num_parameters"] / 1e6:.2f} M parameters, '
+      f'{protocol["image_size"]} pixels, step {protocol["step"]:,}'
+    )
     for prefix, what in (
       ('', 'result'),
       ('warped/', 'warp'),

@@ -51,8 +51,10 @@ def test_generators_stand_beside_warp_and_source(tmp_path):
   }
   protocol = {
     'task': 'anime_generator',
-    'checkpoint': 'runs/lite',
+    'checkpoint': 'runs/lite/checkpoints/12000',
     'step': 12_000,
+    'num_parameters': 2_441_495,
+    'image_size': 96,
     'devices': '2 x cpu',
     'commit': 'abc',
     'data': 'characters',
@@ -63,7 +65,8 @@ def test_generators_stand_beside_warp_and_source(tmp_path):
   text = results.evaluation_section([path])
   assert '2 x cpu, commit abc, data characters (test)' in text
   four = ' | '.join(['0.2000'] * 4)
-  assert f'| lite, 12,000 | warp | {four} | 0.2 | 0.2 |' in text
+  name = 'lite: 2.44 M parameters, 96 pixels, step 12,000'
+  assert f'| {name} | warp | {four} | 0.2 | 0.2 |' in text
   protocol['task'] = 'expression_translation'
   path.write_text(json.dumps({'metrics': metrics, 'protocol': protocol}))
   with pytest.raises(results.ResultsError, match='no evaluation'):

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Plot
 
 from data.pose_vector import COEFFICIENT_NAMES, NUM_COEFFICIENTS, POSE_NUMBERS
 from edtn_jax.evaluation.poses import PosePlane
-from edtn_jax.evaluation.run import Evaluation
+from edtn_jax.evaluation.run import Evaluation, run_name
 from edtn_jax.metric_words import WORDS, known_metrics
 from edtn_jax.pictures import style
 from edtn_jax.report import Figure, ReportData, Table, write_report
@@ -64,7 +64,7 @@ def write_page(path: str | os.PathLike, evaluation: Evaluation) -> pathlib.Path:
   if any(name.startswith('l1_') for name in metrics):
     figures.append(_parts_figure(metrics))
   data = ReportData(
-    title=f'Evaluation of {_name(protocol["checkpoint"])}',
+    title=f'Evaluation of {run_name(protocol["checkpoint"])}',
     introduction=f'{protocol["task"]}, step {protocol["step"]:,}, on '
     f'{protocol["data"]} ({protocol["split"]}).',
     metrics=known_metrics(metrics),
@@ -83,12 +83,6 @@ def write_page(path: str | os.PathLike, evaluation: Evaluation) -> pathlib.Path:
     ),
   )
   return write_report(path, data)
-
-
-def _name(checkpoint: str) -> str:
-  """Name of a bundle, or of the run that <run>/checkpoints/<step> is of."""
-  path = pathlib.PurePath(checkpoint)
-  return path.parts[-3] if path.parts[-2:-1] == ('checkpoints',) else path.name
 
 
 def _tables(metrics: dict[str, float]) -> list[Table]:

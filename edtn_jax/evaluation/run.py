@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -133,9 +134,12 @@ def _protocol(
     'step': found.step,
     'averaged': found.averaged,
     'parameters_sha256': bundles.params_sha256(found.params),
+    'num_parameters': sum(x.size for x in jax.tree.leaves(found.params)),
     'data': config.data.path or config.data.source,
     'split': config.data.validation_split,
   }
+  if 'size' in config.data:
+    protocol['image_size'] = config.data.size
   if config.data.source == 'dataset':
     protocol['data_sha256'] = _manifest_sha256(config.data.path)
   return {
@@ -164,6 +168,12 @@ def _objective(config: ml_collections.ConfigDict) -> dict[str, str]:
     for key in ('reading', 'objective')
     if key in config.loss
   }
+
+
+def run_name(checkpoint: str) -> str:
+  """Name of a bundle, or of the run that <run>/checkpoints/<step> is of."""
+  path = pathlib.PurePath(checkpoint)
+  return path.parts[-3] if path.parts[-2:-1] == ('checkpoints',) else path.name
 
 
 def markdown_row(result: dict[str, Any]) -> str:
