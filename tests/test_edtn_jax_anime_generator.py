@@ -22,6 +22,7 @@ from edtn_jax.tasks import anime_generator as task_module
 from edtn_jax.tasks import anime_generator_data, build_task
 from edtn_jax.tasks.anime_generator_init import draw_parameters
 from edtn_jax.tasks.anime_generator_jitter import color_jitter, turn_hue
+from edtn_jax.tasks.anime_generator_metrics import summary
 from edtn_jax.tasks.anime_generator_pictures import flow_picture
 from edtn_jax.tasks.validate import validate
 from edtn_jax.training import train_and_evaluate
@@ -242,7 +243,7 @@ def test_validation_reports_the_copy_beside_the_result(task, params):
   )
   assert found['copy/flow_error'] > 0
   # Who copies the source is best at the rest and has nothing in the parts.
-  copied = task_module.summary(
+  copied = summary(
     {k.removeprefix('copy/'): v for k, v in found.items() if 'copy' in k}
     | {k: v for k, v in found.items() if 'copy' in k}
   )

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from data.pose_vector import NUM_POSE
 from edtn_jax.animation.network import build_generator, network_config
 from edtn_jax.config import Checker
-from edtn_jax.evaluation.metrics import Means, picture_values
+from edtn_jax.evaluation.metrics import Means
 from edtn_jax.losses import pictures as distances
 from edtn_jax.tasks import anime_generator_data
 from edtn_jax.tasks.anime_generator_init import (
@@ -24,6 +24,7 @@ from edtn_jax.tasks.anime_generator_init import (
   scale_by_inputs,
 )
 from edtn_jax.tasks.anime_generator_jitter import color_jitter
+from edtn_jax.tasks.anime_generator_metrics import pair_metrics, summary
 from edtn_jax.tasks.anime_generator_objectives import (
   DTYPES,
   Objective,
@@ -218,11 +219,7 @@ class AnimeGeneratorTask(Task):
     """L1, PSNR and SSIM, per part, beside those of copying the source.
 
     Returns:
-      See `picture_values`: of the result without a prefix, of the warped
-      picture as `warped/...`, of the source itself as `copy/...`;
-      `flow_error`, pixels of the picture, where the truth is known;
-      `l1_parts`, the mean of L1 in eyes, mouth and rest; `gain_<part>`, the
-      share of the copy's L1 error that the result does away with.
+      See `anime_generator_metrics`.
     """
     total = Means.empty()
     for batch in batches:
@@ -314,19 +311,6 @@ def with_frozen_warp(params: Params) -> Params:
   }
 
 
-def summary(values: dict[str, float]) -> dict[str, float]:
-  """Adds `l1_parts` and `gain_<part>` to computed metrics."""
-  parts = [k for k in ('l1_eyes', 'l1_mouth', 'l1_rest') if k in values]
-  result = dict(values)
-  result['l1_parts'] = float(np.mean([values[k] for k in parts]))
-  for key in ('l1', *parts):
-    copied = values[f'copy/{key}']
-    if copied > 0:
-      name = key.replace('l1', 'gain', 1)
-      result[name] = 1 - values[key] / copied
-  return result
-
-
 def _masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
   return (values * mask).sum() / jnp.maximum(mask.sum(), 1.0)
 
@@ -340,27 +324,7 @@ def _predict(task, params, constants, batch):
 def _batch_metrics(task, params, constants, batch) -> Means:
   """Metric state of one padded batch."""
   batch = {**batch, **_as_floats(batch)}
-  out = task.predict(params, constants, batch)
-  target, mask = batch['driving_image'], batch['_mask']
-  values = {}
-  for prefix, picture in (
-    ('', out['image']),
-    ('warped/', out['warped_image']),
-    ('copy/', batch['source_image']),
-  ):
-    found = picture_values(picture, target, batch['part_boxes'], mask)
-    values |= {f'{prefix}{name}': value for name, value in found.items()}
-  if 'flow' in batch:
-    factor = target.shape[1] / out['flow'].shape[1]
-    weight = batch['flow_mask']
-    known = mask * weight.sum((1, 2))
-    for name, flow in (
-      ('flow_error', out['flow']),
-      ('copy/flow_error', jnp.zeros_like(out['flow'])),
-    ):
-      error = distances.flow_distance(flow, batch['flow'], weight)
-      values[name] = factor * error, known
-  return Means.empty().update(values)
+  return pair_metrics(task.predict(params, constants, batch), batch)
 
 
 def build(
