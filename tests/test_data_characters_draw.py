@@ -12,17 +12,11 @@ from data.characters import (
   palette,
   turn,
 )
-from data.pose_vector import COEFFICIENT_NAMES, NUM_POSE, POSE_INDEX
+from data.pose_vector import COEFFICIENT_NAMES
+from tests.character_samples import pose_of
 
 # A straight fringe, hair out of the face, a boy, glasses.
 SEEDS = (3, 5, 8)
-
-
-def _pose(**numbers) -> np.ndarray:
-  pose = np.zeros(NUM_POSE)
-  for name, value in numbers.items():
-    pose[POSE_INDEX[name]] = value
-  return pose
 
 
 @pytest.fixture(scope='module')
@@ -139,7 +133,7 @@ def test_coefficient_moves_its_own_part_and_nothing_else(characters, name):
     inside[_region(name)] = True
     amounts = []
     for value in (0.25, 0.5, 0.75, 1.0):
-      moved = character.render(_pose(**{name: value}))
+      moved = character.render(pose_of(**{name: value}))
       change = np.abs(moved - neutral).sum(axis=-1)
       assert not change[~inside].any()
       amounts.append(change[inside].sum() / 765)
@@ -153,9 +147,9 @@ def test_coefficient_moves_its_own_part_and_nothing_else(characters, name):
 def test_expressions_combine(characters):
   names = {'eye_wink_left': 0.5, 'eyebrow_lowered_left': 1.0, 'mouth_o': 1.0}
   character = characters[5]
-  together = character.render(_pose(**names))
+  together = character.render(pose_of(**names))
   for name, value in names.items():
-    alone = character.render(_pose(**{name: value}))
+    alone = character.render(pose_of(**{name: value}))
     rows, columns = _region(name)
     if name == 'mouth_o':
       np.testing.assert_array_equal(
@@ -171,9 +165,9 @@ def test_small_steps_make_small_changes(characters):
   character = characters[8]
   for name in ('eye_wink_left', 'eye_happy_wink_right', 'mouth_a', 'mouth_i'):
     previous = character.neutral().astype(int)
-    whole = np.abs(character.render(_pose(**{name: 1.0})) - previous).sum()
+    whole = np.abs(character.render(pose_of(**{name: 1.0})) - previous).sum()
     for value in np.linspace(0, 1, 26)[1:]:
-      picture = character.render(_pose(**{name: value})).astype(int)
+      picture = character.render(pose_of(**{name: value})).astype(int)
       assert np.abs(picture - previous).sum() < 0.25 * whole
       previous = picture
 
@@ -226,7 +220,8 @@ def test_coefficients_are_clamped_and_bad_poses_named(characters, monkeypatch):
     lambda level, text, times, *values: warnings.append(text % values),
   )
   np.testing.assert_array_equal(
-    character.render(_pose(mouth_a=3.0)), character.render(_pose(mouth_a=1.0))
+    character.render(pose_of(mouth_a=3.0)),
+    character.render(pose_of(mouth_a=1.0)),
   )
   assert warnings == ['Pose coefficients are clamped to [0, 1]; got 0 to 3.']
   with pytest.raises(ValueError, match='wanted \\(20,\\)'):

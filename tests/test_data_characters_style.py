@@ -6,34 +6,15 @@ import pytest
 from data.characters import STYLES, Character, geometry, style, style_of
 from data.characters.palette import make_palette, mix
 from data.characters.tint import style_palette
-from data.pose_vector import COEFFICIENT_NAMES, NUM_POSE, POSE_INDEX
+from data.pose_vector import COEFFICIENT_NAMES
+from tests.character_samples import look_up, pose_of
 
 SEED = 5
-
-
-def _pose(**numbers) -> np.ndarray:
-  pose = np.zeros(NUM_POSE)
-  for name, value in numbers.items():
-    pose[POSE_INDEX[name]] = value
-  return pose
 
 
 @pytest.fixture(scope='module')
 def drawn() -> dict[str, Character]:
   return {name: Character.from_seed(SEED, 256, name) for name in STYLES}
-
-
-def _sample(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-  """Bilinear lookup of a picture at pixel plus flow."""
-  size = len(picture)
-  y, x = np.mgrid[:size, :size]
-  x = np.clip(x + flow[..., 0], 0, size - 1.001)
-  y = np.clip(y + flow[..., 1], 0, size - 1.001)
-  left, top = x.astype(int), y.astype(int)
-  u, v = (x - left)[..., None], (y - top)[..., None]
-  upper = picture[top, left] * (1 - u) + picture[top, left + 1] * u
-  lower = picture[top + 1, left] * (1 - u) + picture[top + 1, left + 1] * u
-  return upper * (1 - v) + lower * v
 
 
 def test_unknown_styles_are_named_with_the_known_ones():
@@ -75,8 +56,8 @@ def test_looks_vary_by_identity_and_style():
 
 def test_same_identity_pose_style_and_size_give_the_same_picture():
   for name in STYLES:
-    first = Character.from_seed(11, 64, name).render(_pose(yaw=9))
-    again = Character.from_seed(11, 64, name).render(_pose(yaw=9))
+    first = Character.from_seed(11, 64, name).render(pose_of(yaw=9))
+    again = Character.from_seed(11, 64, name).render(pose_of(yaw=9))
     np.testing.assert_array_equal(first, again)
 
 
@@ -161,12 +142,12 @@ def test_flow_is_right_in_every_style(drawn, name, numbers):
   character = drawn[name]
   first, second = (
     character.render(pose, background=(255, 255, 255))[..., :3].astype(float)
-    for pose in (_pose(), _pose(**numbers))
+    for pose in (pose_of(), pose_of(**numbers))
   )
-  flow, occlusion = character.flow(_pose(), _pose(**numbers))
-  difference = np.abs(_sample(first, flow) - second).mean(axis=-1)
+  flow, occlusion = character.flow(pose_of(), pose_of(**numbers))
+  difference = np.abs(look_up(first, flow) - second).mean(axis=-1)
   still = np.abs(first - second).mean(axis=-1)
-  alpha = character.render(_pose(**numbers))[..., 3]
+  alpha = character.render(pose_of(**numbers))[..., 3]
   seen = (alpha == 255) & (occlusion == 1)
   assert seen.sum() > 12000
   # The gradients of soft pictures stay with the light while the head turns.
@@ -177,7 +158,7 @@ def test_flow_is_right_in_every_style(drawn, name, numbers):
 
 def test_flow_does_not_depend_on_the_style(drawn):
   """Away from outlines, whose width differs."""
-  poses = _pose(), _pose(yaw=15)
+  poses = pose_of(), pose_of(yaw=15)
   flows = {n: c.flow(*poses)[0] for n, c in drawn.items()}
   for flow in flows.values():
     apart = np.abs(flow - flows['cel']).max(axis=-1)
@@ -211,13 +192,13 @@ def _pixels(box: tuple, size: int) -> np.ndarray:
 )
 def test_what_an_expression_changes_is_in_the_box(seed, angles):
   character = Character.from_seed(seed)
-  neutral = character.render(_pose(**angles)).astype(int)
-  boxes = character.part_boxes(_pose(**angles))
+  neutral = character.render(pose_of(**angles)).astype(int)
+  boxes = character.part_boxes(pose_of(**angles))
   assert set(boxes) == {'eyes', 'mouth'}
   changed = {'eyes': np.zeros((256, 256), bool)}
   changed['mouth'] = changed['eyes'].copy()
   for name in COEFFICIENT_NAMES:
-    moved = character.render(_pose(**{name: 1.0}, **angles))
+    moved = character.render(pose_of(**{name: 1.0}, **angles))
     part = 'mouth' if name.startswith('mouth') else 'eyes'
     changed[part] |= np.abs(moved - neutral).sum(axis=-1) > 0
   for part, where in changed.items():
@@ -230,9 +211,9 @@ def test_what_an_expression_changes_is_in_the_box(seed, angles):
 
 
 def test_boxes_do_not_depend_on_expression_size_or_style(drawn):
-  pose = _pose(yaw=10, pitch=5)
+  pose = pose_of(yaw=10, pitch=5)
   boxes = drawn['cel'].part_boxes(pose)
-  smiling = _pose(yaw=10, pitch=5, mouth_a=1, eye_wink_left=1)
+  smiling = pose_of(yaw=10, pitch=5, mouth_a=1, eye_wink_left=1)
   assert drawn['soft'].part_boxes(smiling) == boxes
   assert Character.from_seed(SEED, 64).part_boxes(pose) == boxes
   x0, y0, x1, y1 = boxes['mouth']
@@ -249,14 +230,14 @@ def test_every_coefficient_moves_its_part_further_and_further(drawn, name):
   character = drawn[STYLES[COEFFICIENT_NAMES.index(name) % 4]]
   neutral = character.neutral().astype(int)
   part = 'mouth' if name.startswith('mouth') else 'eyes'
-  inside = _pixels(character.part_boxes(_pose())[part], 256)
+  inside = _pixels(character.part_boxes(pose_of())[part], 256)
   if name.endswith('_left'):
     inside[:, :128] = False
   elif name.endswith('_right'):
     inside[:, 128:] = False
   amounts = [0.0]
   for value in np.linspace(0.2, 1.0, 5):
-    moved = character.render(_pose(**{name: value}))
+    moved = character.render(pose_of(**{name: value}))
     change = np.abs(moved - neutral).sum(axis=-1)
     assert not change[~inside].any()
     amounts.append(np.minimum(change / 200, 1).sum())
@@ -271,10 +252,10 @@ def test_expressions_combine_in_every_style(drawn):
     'mouth_o': 1.0,
   }
   for character in drawn.values():
-    together = character.render(_pose(**numbers))
+    together = character.render(pose_of(**numbers))
     for left_out in numbers:
       rest = {k: v for k, v in numbers.items() if k != left_out}
-      apart = together != character.render(_pose(**rest))
+      apart = together != character.render(pose_of(**rest))
       assert apart.any(axis=-1).sum() > 20
 
 

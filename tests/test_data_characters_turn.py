@@ -11,14 +11,7 @@ from data.characters.turn import (
   rotation_matrix,
   turn_points,
 )
-from data.pose_vector import NUM_POSE, POSE_INDEX
-
-
-def _pose(**numbers) -> np.ndarray:
-  pose = np.zeros(NUM_POSE)
-  for name, value in numbers.items():
-    pose[POSE_INDEX[name]] = value
-  return pose
+from tests.character_samples import look_up, pose_of
 
 
 def _moved(point: tuple, **angles) -> np.ndarray:
@@ -66,13 +59,13 @@ def test_far_eye_is_foreshortened():
 @pytest.mark.parametrize('angle', [-35.0, -20.0, 20.0, 35.0])
 @pytest.mark.parametrize('name', ['pitch', 'roll', 'yaw'])
 def test_turned_head_stays_in_the_picture(name, angle):
-  alpha = Character.from_seed(3, 128).render(_pose(**{name: angle}))[..., 3]
+  alpha = Character.from_seed(3, 128).render(pose_of(**{name: angle}))[..., 3]
   assert not alpha[0].any()
   assert (alpha[60:80, 58:70] == 255).all()
 
 
 def test_equal_poses_have_no_flow():
-  pose = _pose(yaw=12, mouth_a=0.4)
+  pose = pose_of(yaw=12, mouth_a=0.4)
   flow, occlusion = Character.from_seed(6, 128).flow(pose, pose)
   assert flow.shape == (128, 128, 2)
   assert flow.dtype == occlusion.dtype == np.float32
@@ -83,7 +76,7 @@ def test_equal_poses_have_no_flow():
 def test_flow_of_a_pure_roll_is_that_rotation():
   """On the face a roll is a rotation of the picture about the neck."""
   character = Character.from_seed(5)
-  flow, occlusion = character.flow(_pose(), _pose(roll=10))
+  flow, occlusion = character.flow(pose_of(), pose_of(roll=10))
   x, y = 128, 178  # Cheek below the eyes, in the middle of the face.
   center = np.array(HEAD_CENTER) + PIVOT[:2]
   offset = np.array([x + 0.5, y + 0.5]) - center
@@ -92,19 +85,6 @@ def test_flow_of_a_pure_roll_is_that_rotation():
   back = np.array([[c, -s], [s, c]]) @ offset
   np.testing.assert_allclose(flow[y, x], back - offset, atol=0.05)
   assert occlusion[y, x] == 1
-
-
-def _sample(picture: np.ndarray, flow: np.ndarray) -> np.ndarray:
-  """Bilinear lookup of a picture at pixel plus flow."""
-  size = len(picture)
-  y, x = np.mgrid[:size, :size]
-  x = np.clip(x + flow[..., 0], 0, size - 1.001)
-  y = np.clip(y + flow[..., 1], 0, size - 1.001)
-  left, top = x.astype(int), y.astype(int)
-  u, v = (x - left)[..., None], (y - top)[..., None]
-  upper = picture[top, left] * (1 - u) + picture[top, left + 1] * u
-  lower = picture[top + 1, left] * (1 - u) + picture[top + 1, left + 1] * u
-  return upper * (1 - v) + lower * v
 
 
 @pytest.mark.parametrize('seed', [3, 6, 8])
@@ -121,10 +101,10 @@ def test_warped_picture_is_the_other_pose(seed, numbers):
   white = (255, 255, 255)
   first, second = (
     character.render(pose, background=white)[..., :3].astype(np.float32)
-    for pose in (_pose(), _pose(**numbers))
+    for pose in (pose_of(), pose_of(**numbers))
   )
-  flow, occlusion = character.flow(_pose(), _pose(**numbers))
-  difference = np.abs(_sample(first, flow) - second).mean(axis=-1)
+  flow, occlusion = character.flow(pose_of(), pose_of(**numbers))
+  difference = np.abs(look_up(first, flow) - second).mean(axis=-1)
   still = np.abs(first - second).mean(axis=-1)
   drawn = (second.min(axis=-1) < 250) & (occlusion == 1)
   assert drawn.sum() > 12000
@@ -138,8 +118,8 @@ def test_warped_picture_is_the_other_pose(seed, numbers):
 
 def test_occlusion_marks_what_was_hidden():
   character = Character.from_seed(5)
-  opened = _pose(mouth_a=1.0)
-  _, visible = character.flow(_pose(), opened)
+  opened = pose_of(mouth_a=1.0)
+  _, visible = character.flow(pose_of(), opened)
   mouth = (slice(178, 186), slice(125, 131))
   assert visible[mouth].mean() < 0.2
   assert visible[160:168].mean() == 1

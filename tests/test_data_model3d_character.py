@@ -10,23 +10,16 @@ import pytest
 
 pytest.importorskip('pygltflib')
 
-from data import pose_vector
 from data.characters.character import Character
 from data.characters.model3d.character import ModelCharacter
 from data.characters.model3d.errors import CharacterError
 from data.characters.model3d.textures import MIRROR
 from data.characters.opening import AnimeCharacter
 from tests import gltf_samples
+from tests.character_samples import pose_of
 
 SIZE = 96
 BLUE, SKIN, BROWN, RED = 0, 1, 2, 3
-
-
-def _pose(**values):
-  pose = np.zeros(pose_vector.NUM_POSE)
-  for name, value in values.items():
-    pose[pose_vector.POSE_INDEX[name]] = value
-  return pose
 
 
 def _write(tmp_path, sample):
@@ -79,7 +72,7 @@ def test_it_is_an_anime_character(box):
 
 
 def test_the_background_is_filled(box):
-  picture = box.render(_pose(), background=(10, 20, 30))
+  picture = box.render(pose_of(), background=(10, 20, 30))
   np.testing.assert_array_equal(picture[0, 0], [10, 20, 30, 255])
   assert (picture[..., 3] == 255).all()
 
@@ -87,23 +80,23 @@ def test_the_background_is_filled(box):
 def test_the_characters_left_eye_is_the_pictures_right(box):
   left, right = _eye_areas(box.neutral())
   assert left == right > 20
-  a, b = _eye_areas(box.render(_pose(eye_wink_left=1)))
+  a, b = _eye_areas(box.render(pose_of(eye_wink_left=1)))
   assert a == left
   assert b < 0.3 * right
-  a, b = _eye_areas(box.render(_pose(eye_wink_right=1)))
+  a, b = _eye_areas(box.render(pose_of(eye_wink_right=1)))
   assert a < 0.3 * left
   assert b == right
 
 
 def test_closing_an_eye_twice_closes_it_once(box):
-  once = box.render(_pose(eye_wink_left=1))
-  twice = box.render(_pose(eye_wink_left=1, eye_happy_wink_left=1))
+  once = box.render(pose_of(eye_wink_left=1))
+  twice = box.render(pose_of(eye_wink_left=1, eye_happy_wink_left=1))
   np.testing.assert_array_equal(once, twice)
 
 
 def test_half_a_coefficient_is_half_the_way(box):
   areas = [
-    _eye_areas(box.render(_pose(eye_wink_left=k)))[1]
+    _eye_areas(box.render(pose_of(eye_wink_left=k)))[1]
     for k in (0, 0.25, 0.5, 0.75, 1)
   ]
   assert all(np.diff(areas) < 0)
@@ -115,11 +108,11 @@ def test_turns_go_the_drawn_characters_way(tmp_path, backwards):
   path = _write(tmp_path, sample or gltf_samples.make_sample())
   character = ModelCharacter.from_file(path, SIZE, 'software')
   rest = _center(_is(character.neutral(), 1))
-  yaw = _center(_is(character.render(_pose(yaw=20)), 1)) - rest
+  yaw = _center(_is(character.render(pose_of(yaw=20)), 1)) - rest
   assert yaw[0] > 2
-  pitch = _center(_is(character.render(_pose(pitch=20)), 1)) - rest
+  pitch = _center(_is(character.render(pose_of(pitch=20)), 1)) - rest
   assert pitch[1] > 2
-  roll = character.render(_pose(roll=20))
+  roll = character.render(pose_of(roll=20))
   # Leans to the picture's left; its eye on the picture's right is higher.
   assert _center(_is(roll, 1))[0] - rest[0] < -2
   eyes = _is(roll, 1)
@@ -130,9 +123,9 @@ def test_turns_go_the_drawn_characters_way(tmp_path, backwards):
 
 def test_the_body_stays_and_the_neck_goes_half_the_way(box):
   still = box.neutral()[-8:]
-  np.testing.assert_array_equal(box.render(_pose(yaw=20))[-8:], still)
+  np.testing.assert_array_equal(box.render(pose_of(yaw=20))[-8:], still)
   surface = box._surface
-  points, _ = surface.place(_pose(roll=20))
+  points, _ = surface.place(pose_of(roll=20))
   angle = []
   for group in (1, 2):
     rows = np.flatnonzero(surface.follow[:, group] == 1)
@@ -183,7 +176,7 @@ def test_both_renderers_draw_the_same(tmp_path, make):
   gl = _gl(path)
   software = ModelCharacter.from_file(path, SIZE, 'software')
   assert gl.renderer_name == 'gl'
-  for pose in (_pose(), _pose(yaw=17, pitch=-9, roll=5, mouth_a=1)):
+  for pose in (pose_of(), pose_of(yaw=17, pitch=-9, roll=5, mouth_a=1)):
     a = gl.render(pose, background=(255, 255, 255)).astype(int)
     b = software.render(pose, background=(255, 255, 255)).astype(int)
     assert np.abs(a - b).mean() < 0.3
@@ -267,7 +260,7 @@ def test_backs_are_drawn_only_if_double_sided(tmp_path):
     character = ModelCharacter.from_file(
       _write(tmp_path, sample), SIZE, 'software'
     )
-    areas.append((character.render(_pose(yaw=120))[..., 3] > 0).sum())
+    areas.append((character.render(pose_of(yaw=120))[..., 3] > 0).sum())
   assert areas[0] < 0.8 * areas[1]
 
 
@@ -299,7 +292,7 @@ def _warp(picture, flow):
 
 
 def test_flow_warps_one_pose_into_another(box):
-  first, second = _pose(), _pose(yaw=15, roll=-8, pitch=6, mouth_a=0.5)
+  first, second = pose_of(), pose_of(yaw=15, roll=-8, pitch=6, mouth_a=0.5)
   flow, occlusion = box.flow(first, second)
   assert flow.shape == (SIZE, SIZE, 2)
   assert flow.dtype == occlusion.dtype == np.float32
@@ -315,7 +308,7 @@ def test_flow_warps_one_pose_into_another(box):
 
 
 def test_no_change_is_no_flow(box):
-  pose = _pose(yaw=10, mouth_o=1)
+  pose = pose_of(yaw=10, mouth_o=1)
   flow, occlusion = box.flow(pose, pose)
   np.testing.assert_allclose(flow, 0, atol=1e-5)
   assert occlusion[box.render(pose)[..., 3] == 255].all()
@@ -323,8 +316,8 @@ def test_no_change_is_no_flow(box):
 
 def test_flow_knows_what_was_hidden(box):
   # The side of the back that a turned head shows.
-  flow, occlusion = box.flow(_pose(), _pose(yaw=35))
-  brown = _is(box.render(_pose(yaw=35)), 2)
+  flow, occlusion = box.flow(pose_of(), pose_of(yaw=35))
+  brown = _is(box.render(pose_of(yaw=35)), 2)
   far = brown[:, : int(_center(brown)[0])]
   assert occlusion[:, : far.shape[1]][far].mean() < 0.5
   assert flow.any()
@@ -332,7 +325,7 @@ def test_flow_knows_what_was_hidden(box):
 
 def test_values_out_of_range_are_clamped_and_nonsense_refused(box):
   np.testing.assert_array_equal(
-    box.render(_pose(mouth_a=7)), box.render(_pose(mouth_a=1))
+    box.render(pose_of(mouth_a=7)), box.render(pose_of(mouth_a=1))
   )
   with pytest.raises(ValueError, match='pose vector is'):
     box.render(np.zeros(17))
@@ -376,7 +369,7 @@ def test_what_a_model_lacks_is_said_once(tmp_path, caplog):
 
 
 def _render_in_child(character, queue):
-  queue.put((character.renderer_name, character.render(_pose(yaw=10))))
+  queue.put((character.renderer_name, character.render(pose_of(yaw=10))))
 
 
 @pytest.mark.parametrize('renderer', ['gl', 'software'])
@@ -389,7 +382,7 @@ def test_other_processes_can_draw(tmp_path, renderer, method):
     if renderer == 'gl'
     else ModelCharacter.from_file(path, SIZE, renderer)
   )
-  wanted = character.render(_pose(yaw=10))
+  wanted = character.render(pose_of(yaw=10))
   context = multiprocessing.get_context(method)
   queue = context.Queue()
   process = context.Process(target=_render_in_child, args=(character, queue))
@@ -400,7 +393,7 @@ def test_other_processes_can_draw(tmp_path, renderer, method):
   # A fork cannot go on with the parent's OpenGL.
   assert name == ('software' if method == 'fork' else renderer)
   assert np.abs(found.astype(int) - wanted).mean() < 0.3
-  np.testing.assert_array_equal(character.render(_pose(yaw=10)), wanted)
+  np.testing.assert_array_equal(character.render(pose_of(yaw=10)), wanted)
 
 
 @pytest.mark.parametrize('renderer', ['gl', 'software'])
@@ -411,7 +404,7 @@ def test_threads_and_pickles_can_draw(tmp_path, renderer):
     if renderer == 'gl'
     else ModelCharacter.from_file(path, SIZE, renderer)
   )
-  poses = [_pose(yaw=k) for k in (0, 10, 20)]
+  poses = [pose_of(yaw=k) for k in (0, 10, 20)]
   wanted = [character.render(pose) for pose in poses]
   copy = pickle.loads(pickle.dumps(character))
   np.testing.assert_array_equal(copy.render(poses[1]), wanted[1])
@@ -443,7 +436,7 @@ def godette(shared_dir):
 def _changed(character, half, **values):
   """How much of a half of the picture an expression changes."""
   before = character.neutral().astype(int)
-  after = character.render(_pose(**values)).astype(int)
+  after = character.render(pose_of(**values)).astype(int)
   change = np.abs(after - before).max(-1) > 40
   columns = slice(64, None) if half == 'right' else slice(0, 64)
   return change[:, columns].sum()
@@ -463,7 +456,7 @@ def test_a_real_avatar_moves_left_and_right_apart(godette, stem):
 
 def test_a_real_avatar_speaks(godette):
   shapes = [
-    godette.render(_pose(**{f'mouth_{vowel}': 1})).astype(int)
+    godette.render(pose_of(**{f'mouth_{vowel}': 1})).astype(int)
     for vowel in 'aeiou'
   ] + [godette.neutral().astype(int)]
   for i, a in enumerate(shapes):
@@ -474,7 +467,7 @@ def test_a_real_avatar_speaks(godette):
 
 def test_a_real_avatar_turns(godette):
   pictures = [
-    godette.render(_pose(**{name: angle})).astype(int)
+    godette.render(pose_of(**{name: angle})).astype(int)
     for name in ('pitch', 'roll', 'yaw')
     for angle in (-20, 20)
   ]

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from data.video import gif
+from tests.picture_files import read_gif
 
 FLAT = (200, 40, 90)
 
@@ -16,16 +16,6 @@ def test_gif_durations_add_up(rate):
   assert max(durations) - min(durations) <= 1
   assert gif.frame_durations_cs(4, 30.0) == [3, 4, 3, 3]
   assert gif.frame_durations_cs(2, 1000.0) == [2, 2]
-
-
-def _read_gif(path):
-  with Image.open(path) as image:
-    frames, durations = [], []
-    for i in range(image.n_frames):
-      image.seek(i)
-      frames.append(np.asarray(image.convert('RGB')))
-      durations.append(image.info['duration'])
-    return frames, durations, image.info.get('loop')
 
 
 def _count_color_tables(data):
@@ -68,7 +58,7 @@ def test_gif_frames_timing_loop_and_exact_flat_colours(tmp_path):
     for frame in frames:
       writer.add(frame)
     assert not path.exists()
-  got, durations, loop = _read_gif(path)
+  got, durations, loop = read_gif(path)
   assert len(got) == len(frames)
   assert durations == [
     10 * d for d in gif.frame_durations_cs(len(frames), 30.0)

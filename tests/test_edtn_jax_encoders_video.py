@@ -2,24 +2,21 @@
 
 import itertools
 import threading
-import types
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from configs import edtn
 from data import drivers
-from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
-from data.facemesh.tracking import FaceFrame
 from data.video import open_video
 from edtn_jax import faces
 from edtn_jax.config import ConfigError
 from edtn_jax.encoders.ahead import read_ahead
-from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.encoders.opening import open_encoder, open_video_driver
 from edtn_jax.encoders.row_spool import RowSpool
 from edtn_jax.encoders.video_driver import VideoDriver, bridge, head_square
+from tests.grey_faces import GreyEncoder, GreyTracker
+from tests.picture_files import write_frames
 
 SIZE = 24
 
@@ -80,47 +77,26 @@ def test_the_shown_square_holds_the_head_and_stays_inside():
   assert head_square(still, (55, 62)) == (24, 16, 55, 62)
 
 
-class Tracker:
-  """Takes a grey picture for a face whose left edge is the grey value."""
+class Tracker(GreyTracker):
+  """Counts; the left edge of a face is its grey value."""
 
   def reset(self):
     self.count = 0
 
   def update(self, image):
     self.count += 1
-    value = float(image[0, 0, 0])
-    if not value:
-      return FaceFrame(None, {}, {}, {}, 'lost', 0.0)
-    points = np.full((468, 3), value, np.float32)
-    points[0] += 4
-    return FaceFrame(points, {}, {}, {}, 'tracked', 1.0)
+    frame = super().update(image)
+    if frame.points is not None:
+      frame.points[0] += 4
+    return frame
 
 
-class Encoder(ClipEncoder):
-  """The code is the first coordinate."""
-
-  expression_space = PROCEDURAL_SPACE
-  row_size = 1
-  description = types.MappingProxyType({'encoder': 'of a test'})
-
-  def observe(self, images, faces):
-    assert len(images) == len(faces)
-    return np.array([[face.points[1, 0]] for face in faces], np.float32)
+class Encoder(GreyEncoder):
+  """Keeps what it is told of a clip."""
 
   def codes(self, rows, size, resting=()):
     self.seen = size, list(resting)
-    for chunk in rows.chunks():
-      yield {
-        name: np.repeat(chunk, CLIP_FIELDS[name], axis=1) for name in CODES
-      }
-
-
-def write_frames(folder, values):
-  folder.mkdir()
-  for i, value in enumerate(values):
-    picture = Image.new('RGB', (SIZE, SIZE), (value,) * 3)
-    picture.save(folder / f'{i:03d}.png')
-  return folder
+    yield from super().codes(rows, size, resting)
 
 
 def make_driver(folder, **options):
@@ -130,7 +106,7 @@ def make_driver(folder, **options):
 
 def test_driver_encodes_once_and_bridges(tmp_path):
   values = [0, 2, 4, 0, 0, 10, *range(11, 25)]
-  folder = write_frames(tmp_path / 'frames', values)
+  folder = write_frames(tmp_path / 'frames', values, SIZE)
   driver, encoder = make_driver(folder, resting=('0000002',), chunk_frames=8)
   with driver:
     chunks = list(driver)
@@ -154,7 +130,7 @@ def test_driver_encodes_once_and_bridges(tmp_path):
 
 
 def test_driver_shows_frames_in_any_order(tmp_path):
-  folder = write_frames(tmp_path / 'frames', range(5, 15))
+  folder = write_frames(tmp_path / 'frames', range(5, 15), SIZE)
   driver, _ = make_driver(folder)
   with driver:
     list(driver)
@@ -164,13 +140,13 @@ def test_driver_shows_frames_in_any_order(tmp_path):
 
 
 def test_a_clip_without_a_face_is_refused(tmp_path):
-  driver, _ = make_driver(write_frames(tmp_path / 'frames', [0, 0]))
+  driver, _ = make_driver(write_frames(tmp_path / 'frames', [0, 0], SIZE))
   with driver, pytest.raises(drivers.DriverError, match='no face in any of 2'):
     list(driver)
 
 
 def test_a_resting_frame_that_is_not_there_is_refused(tmp_path):
-  folder = write_frames(tmp_path / 'frames', [3, 4])
+  folder = write_frames(tmp_path / 'frames', [3, 4], SIZE)
   # The driver's own names alone: the network's neutral is found by them.
   driver, _ = make_driver(folder, resting=('0000002', '1', 'x'))
   with (
@@ -184,14 +160,14 @@ def test_a_resting_frame_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_resting_frame_without_a_face_is_refused(tmp_path):
-  folder = write_frames(tmp_path / 'frames', [3, 0, 4])
+  folder = write_frames(tmp_path / 'frames', [3, 0, 4], SIZE)
   driver, _ = make_driver(folder, resting=('0000001', '0000002'))
   with driver, pytest.raises(drivers.DriverError, match=r'no face .* 0000001;'):
     list(driver)
 
 
 def test_codes_are_told_from_pictures(tmp_path):
-  folder = write_frames(tmp_path / 'frames', [1])
+  folder = write_frames(tmp_path / 'frames', [1], SIZE)
   assert not drivers.holds_codes(folder)
   assert not drivers.holds_codes(tmp_path / 'clip.mp4')
   assert not drivers.holds_codes('webcam:0')

@@ -14,14 +14,11 @@ import pytest
 from PIL import Image
 
 from configs import edtn as edtn_config
-from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
-from data.facemesh.tracking import FaceFrame
 from data.video import VideoError, VideoFrame, VideoReader
 from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.checkpoints import Checkpoint
 from edtn_jax.config import ConfigError
 from edtn_jax.driver_choice import DriverChoice
-from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.engines import TranslatorRunner
 from edtn_jax.live import run as run_lib
 from edtn_jax.live import session as session_lib
@@ -36,42 +33,28 @@ from edtn_jax.reenact_options import ReenactOptions
 from edtn_jax.reenact_process import ReenactError
 from edtn_jax.translation.inference import make_translate
 from edtn_jax.translation.network import build_translator
+from tests.grey_faces import GreyEncoder, GreyTracker, spread
 
 PATIENCE_S = 30
 # The code as it comes out of the network.
 PLAIN = ReenactOptions(smoothing=False)
 
 
-class Tracker:
-  """Takes a grey picture for a face with that value; black is no face."""
+class Tracker(GreyTracker):
+  """Puts a face of grey 200 at 1."""
 
-  def update(self, image):
-    value = float(image[0, 0, 0])
-    if not value:
-      return FaceFrame(None, {}, {}, {}, 'lost', 0.0)
-    points = np.full((468, 3), value / 200, np.float32)
-    return FaceFrame(points, {}, {}, {}, 'tracked', 1.0)
+  scale = 200
 
 
-class Encoder(ClipEncoder):
+class Encoder(GreyEncoder):
   """The code is the grey value less the calibrated one."""
-
-  expression_space = PROCEDURAL_SPACE
-  row_size = 1
-  description = types.MappingProxyType({'encoder': 'of a test'})
-
-  def observe(self, images, faces):
-    return np.array([[face.points[0, 0]] for face in faces], np.float32)
 
   def codes(self, rows, size, resting=()):
     assert not resting
     self.seen = len(rows), size
     rest = rows.take(range(len(rows))).mean()
     for chunk in rows.chunks():
-      yield {
-        name: np.repeat(chunk - rest, CLIP_FIELDS[name], axis=1)
-        for name in CODES
-      }
+      yield spread(chunk - rest)
 
 
 def translate(expression, jaw_pose):

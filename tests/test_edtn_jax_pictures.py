@@ -12,6 +12,8 @@ from edtn_jax.pictures import bars, media, meshes, panels, storyboard, style
 from edtn_jax.pictures.expressions import expression_sheet
 from edtn_jax.pictures.frames import FrameFolder
 from flame_jax.assets import FlameAssets
+from tests.character_samples import pose_of
+from tests.picture_files import read_gif
 
 
 def _toy_assets():
@@ -45,13 +47,6 @@ def _toy_scene(size=128):
   return meshes.MeshScene(_toy_assets(), adapter, size)
 
 
-def _pose(**values):
-  pose = np.zeros(20)
-  for name, value in values.items():
-    pose[pose_vector.POSE_INDEX[name]] = value
-  return pose
-
-
 def test_every_coefficient_has_a_row():
   names = [name for _, _, names in bars.row_labels() for name in names]
   assert sorted(names) == sorted(pose_vector.COEFFICIENT_NAMES)
@@ -67,7 +62,7 @@ def bar_box(panel, name, value):
 @pytest.mark.parametrize('value', [0.25, 1.0])
 def test_bars_are_as_long_as_their_value(name, value):
   panel = bars.BarsPanel(256)
-  picture = panel(_pose(**{name: value}))
+  picture = panel(pose_of(**{name: value}))
   number = pose_vector.POSE_NUMBERS[pose_vector.POSE_INDEX[name]]
   color = style.GROUP_COLORS[number.group]
   painted = (picture == color).all(axis=-1)
@@ -94,7 +89,7 @@ def test_the_characters_left_is_the_pictures_right():
 def test_no_bar_for_zero_and_clipping_above_one():
   panel = bars.BarsPanel(256)
   np.testing.assert_array_equal(
-    panel(_pose(mouth_a=1.0)), panel(_pose(mouth_a=7.0))
+    panel(pose_of(mouth_a=1.0)), panel(pose_of(mouth_a=7.0))
   )
   empty = panel(np.zeros(20))
   for color in ('eye', 'eyebrow', 'mouth'):
@@ -111,8 +106,8 @@ def _dot(picture):
 def test_the_dial_points_where_the_nose_does():
   panel = bars.BarsPanel(256)
   x, y = _dot(panel(np.zeros(20)))
-  turned = _dot(panel(_pose(yaw=20)))
-  nodding = _dot(panel(_pose(pitch=20)))
+  turned = _dot(panel(pose_of(yaw=20)))
+  nodding = _dot(panel(pose_of(pitch=20)))
   # Positive yaw turns to the picture's right, positive pitch looks down.
   np.testing.assert_allclose(turned, (x + 15, y), atol=1.0)
   np.testing.assert_allclose(nodding, (x, y + 15), atol=1.0)
@@ -122,7 +117,7 @@ def test_bars_refuse_what_is_no_pose():
   with pytest.raises(ValueError, match='20 finite'):
     bars.BarsPanel(256)(np.zeros(17))
   with pytest.raises(ValueError, match='20 finite'):
-    bars.BarsPanel(256)(_pose(yaw=np.nan))
+    bars.BarsPanel(256)(pose_of(yaw=np.nan))
 
 
 def test_side_by_side_places_pictures():
@@ -164,16 +159,6 @@ def test_fit_square_keeps_the_middle():
 def test_transparency_is_laid_on_paper():
   image = Image.new('RGBA', (4, 4), (255, 0, 0, 0))
   assert (np.asarray(panels.to_image(image)) == style.PAPER).all()
-
-
-def _read_gif(path):
-  with Image.open(path) as image:
-    frames, durations = [], []
-    for i in range(image.n_frames):
-      image.seek(i)
-      frames.append(np.asarray(image.convert('RGB')))
-      durations.append(image.info['duration'])
-    return frames, durations, image.info.get('loop')
 
 
 def test_head_angles_and_axis_angle_are_inverse():
@@ -317,7 +302,7 @@ def test_moving_picture_thins_only_gif_and_webp(tmp_path):
       assert movie.wants(i)
       movie.add(i, np.full((16, 16, 3), 10 * i, np.uint8))
   assert movie.frame_counts() == {'x.gif': 2, 'x.mp4': 9, 'x': 9}
-  pictures, durations, _ = _read_gif(tmp_path / 'x.gif')
+  pictures, durations, _ = read_gif(tmp_path / 'x.gif')
   assert durations == [150, 150]
   np.testing.assert_allclose([p[0, 0, 0] for p in pictures], [0, 30], atol=3)
   with media.MovingPicture(

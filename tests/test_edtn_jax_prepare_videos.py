@@ -7,84 +7,52 @@ import pathlib
 import signal
 import subprocess
 import sys
-import types
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from configs import edtn
 from data import dataset, layout
-from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
+from data.codes import PROCEDURAL_SPACE
 from data.dataset_writer import TIME_KEYS
 from data.facemesh import FaceMesh, models
-from data.facemesh.tracking import FaceFrame
 from data.video import VideoError
 from edtn_jax import prepare_videos
 from edtn_jax.config import ConfigError
 from edtn_jax.encoders.choice import EncoderChoice
-from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.encoders.landmark_fit import CalibrationError
 from edtn_jax.prepare_run import prepare_run
 from edtn_jax.tasks.code_data import DataError
 from edtn_jax.training import train_and_evaluate
+from tests.grey_faces import GreyEncoder, GreyTracker, spread
+from tests.picture_files import write_frames
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 SIZE = 16
 
 
-class Tracker:
-  """Takes a grey picture for a face, a black one for none."""
-
-  def reset(self):
-    pass
-
-  def update(self, image):
-    value = float(image[0, 0, 0])
-    if not value:
-      return FaceFrame(None, {}, {}, {}, 'lost', 0.0)
-    points = np.full((468, 3), value, np.float32)
-    return FaceFrame(points, {}, {}, {}, 'tracked', 1.0)
-
-
-class Encoder(ClipEncoder):
+class Encoder(GreyEncoder):
   """The code is the grey value; 200 is a face that never rests."""
-
-  expression_space = PROCEDURAL_SPACE
-  row_size = 1
-  description = types.MappingProxyType({'encoder': 'of a test'})
-
-  def observe(self, images, faces):
-    assert len(images) == len(faces)
-    return np.array([[face.points[0, 0]] for face in faces], np.float32)
 
   def codes(self, rows, size, resting=()):
     assert (size, resting) == ((SIZE, SIZE), ())
     if rows.take([0])[0, 0] == 200:
       raise CalibrationError('no resting face')
     for chunk in rows.chunks():
-      chunk = np.nan_to_num(chunk, nan=77)
-      yield {
-        name: np.repeat(chunk / 100, CLIP_FIELDS[name], axis=1)
-        for name in CODES
-      }
+      yield spread(np.nan_to_num(chunk, nan=77) / 100)
 
 
-def write_frames(folder, values):
-  folder.mkdir(parents=True)
-  for i, value in enumerate(values):
-    picture = Image.new('RGB', (SIZE, SIZE), (value,) * 3)
-    picture.save(folder / f'{i:03d}.png')
-  return folder
+def write_clip(folder, values):
+  return write_frames(folder, values, SIZE)
 
 
 def make_tree(root):
-  write_frames(root / 'anna' / 'one', range(1, 13))
-  write_frames(root / 'anna' / 'two', [0, 5, 6, 0, *range(7, 17)])
-  write_frames(root / 'ben#clip', range(30, 42))
-  write_frames(root / 'cleo', range(50, 61))
-  write_frames(root / 'short', [0, *range(1, 10)])
-  write_frames(root / 'restless', [200] * 12)
+  write_clip(root / 'anna' / 'one', range(1, 13))
+  write_clip(root / 'anna' / 'two', [0, 5, 6, 0, *range(7, 17)])
+  write_clip(root / 'ben#clip', range(30, 42))
+  write_clip(root / 'cleo', range(50, 61))
+  write_clip(root / 'short', [0, *range(1, 10)])
+  write_clip(root / 'restless', [200] * 12)
   (root / 'torn').mkdir()
   (root / 'torn' / '0.png').write_bytes(b'no picture')
   (root / 'list.txt').touch()
@@ -94,7 +62,7 @@ def make_tree(root):
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
   monkeypatch.setattr(
-    prepare_videos, '_tools', lambda choice: (Encoder(), Tracker())
+    prepare_videos, '_tools', lambda choice: (Encoder(), GreyTracker())
   )
   return make_tree(tmp_path / 'in')
 

@@ -1,7 +1,6 @@
 """Commands from paths: adapters fitted, codes matched to networks."""
 
 import shutil
-import types
 
 import jax
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from configs import edtn
-from data.codes import CLIP_FIELDS, PROCEDURAL_SPACE
 from data.facemesh.tracking import FaceFrame
 from data.video import open_video
 from edtn_jax import checkpoints, driver_choice, faces
@@ -19,7 +17,6 @@ from edtn_jax.animation.puppet import CharacterChoice
 from edtn_jax.config import ConfigError
 from edtn_jax.driver_choice import DriverChoice
 from edtn_jax.encoders import opening
-from edtn_jax.encoders.clip_encoders import CODES, ClipEncoder
 from edtn_jax.network_choice import NetworkChoice
 from edtn_jax.prepare_run import fit_adapter_run, prepare_run
 from edtn_jax.reenact import ReenactError, ReenactOptions
@@ -28,6 +25,7 @@ from edtn_jax.translation import PoseAdapterError, load_pose_adapter
 from edtn_jax.translation.network import build_translator
 from flame_jax import save_flame
 from flame_jax.procedural import procedural_head
+from tests.grey_faces import GreyEncoder
 
 
 def make_run(workdir, *, space='auto', model='procedural', adapter=None):
@@ -133,21 +131,6 @@ class Tracker:
     return FaceFrame(points, {}, {}, {}, 'tracked', 1.0)
 
 
-class Encoder(ClipEncoder):
-  """Gives codes of zeros."""
-
-  expression_space = PROCEDURAL_SPACE
-  row_size = 1
-  description = types.MappingProxyType({'encoder': 'of a test'})
-
-  def observe(self, images, faces):
-    return np.zeros((len(faces), 1), np.float32)
-
-  def codes(self, rows, size, resting=()):
-    for chunk in rows.chunks():
-      yield {n: np.zeros((len(chunk), CLIP_FIELDS[n]), 'f4') for n in CODES}
-
-
 def write_film(path):
   """Six pictures at 25 a second, and a tone."""
   av = pytest.importorskip('av', reason='extra [video]')
@@ -170,7 +153,9 @@ def write_film(path):
 @pytest.mark.parametrize('audio', [True, False])
 def test_a_film_keeps_its_sound_unless_told(tmp_path, monkeypatch, audio):
   film = write_film(tmp_path / 'film.mp4')
-  monkeypatch.setattr(driver_choice, 'open_encoder', lambda *a, **k: Encoder())
+  monkeypatch.setattr(
+    driver_choice, 'open_encoder', lambda *a, **k: GreyEncoder()
+  )
   monkeypatch.setattr(opening, 'FaceTracker', Tracker)
   # Meshes take long to compile and make no sound.
   monkeypatch.setattr(reenact_run_lib, '_scene', lambda *arguments: None)

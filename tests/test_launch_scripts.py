@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
 
 from launch.processes import Place, find_place
+from tests.waiting import wait_for
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / 'launch'
@@ -268,14 +268,6 @@ def test_tpu_workers_start_the_training(stand_in, tmp_path, monkeypatch):
     'auto', f'{home}/edtn_env/bin/python', '--workdir=gs://b/x', '--', *TRAIN,
   ]  # fmt: skip
   assert (home / 'edtn.pid').read_text().strip().isdigit()
-
-
-def wait_for(condition):
-  for _ in range(600):
-    if condition():
-      return
-    time.sleep(0.05)
-  raise AssertionError('waited for 30 s')
 
 
 def jobset(*words):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from configs import edtn
 from launch import sweep, sweep_results, trials
+from tests.waiting import wait_for
 
 CONFIG = """
 def get_config(arg=''):
@@ -201,14 +202,6 @@ def test_killed_in_the_middle_each_trial_runs_once(
   names = [f'loss.vertex_weight={v}' for v in (1.0, 10.0, 100.0)]
   assert log() == [f'{what} {n}' for n in names for what in ('start', 'end')]
   assert len((out / 'table.csv').read_text().splitlines()) == 4
-
-
-def wait_for(condition):
-  for _ in range(600):
-    if condition():
-      return
-    time.sleep(0.05)
-  raise AssertionError('waited for 30 s')
 
 
 def test_a_signal_ends_the_trials_and_starts_no_other(read, tmp_path):
