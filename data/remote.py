@@ -1,8 +1,12 @@
 """Buckets: `gs://` and `s3://` paths, and how their files come here.
 
-What reads and writes objects by itself (a run's directory) is given such a
-path as it is. What needs files (array_record, NumPy, FFmpeg) gets a copy on
-this machine, and what makes files makes them here first.
+What reads and writes objects by itself (a run's directory in `gs://`) is given
+such a path as it is. What needs files (array_record, NumPy, FFmpeg) gets a copy
+on this machine, and what makes files makes them here first.
+
+A bucket cannot rename a folder when it is whole. One that is being copied, or
+removed, piece by piece holds the object `INCOMPLETE`, first in and last out;
+whoever reads leaves such a folder out.
 """
 
 from __future__ import annotations
@@ -30,6 +34,10 @@ _CACHE = '~/.cache/edtn_jax/remote'
 _LISTING = '.listing.json'
 # What says that a folder is complete goes into a bucket after all the rest.
 _LAST = ('manifest.json', 'config.json')
+# In a folder of which not all is there.
+INCOMPLETE = '.incomplete'
+# A run that is trained removes what another process is about to copy.
+_ATTEMPTS = 3
 
 
 class RemotePathError(ValueError):
@@ -88,12 +96,18 @@ def _open(path: str | os.PathLike) -> tuple[Any, str]:
   return filesystem, filesystem._strip_protocol(path)
 
 
+def cache() -> pathlib.Path:
+  """Folder of this machine for what belongs into buckets, or is from there."""
+  return pathlib.Path(os.environ.get(_CACHE_VARIABLE) or _CACHE).expanduser()
+
+
 def local_copy(path: str | os.PathLike) -> pathlib.Path:
   """A file or folder on this machine's disk.
 
   What is in a bucket is copied once to `~/.cache/edtn_jax/remote`, or to
   `$EDTN_REMOTE_CACHE`, and again when a size or a version there has changed.
-  Processes of one machine share the copy.
+  Processes of one machine share the copy. Folders that are `INCOMPLETE` are
+  left out.
 
   Args:
     path: local, then returned as it is, or in a bucket.
@@ -108,15 +122,26 @@ def local_copy(path: str | os.PathLike) -> pathlib.Path:
   if not is_remote(path):
     return pathlib.Path(path)
   uri = os.fspath(path).rstrip('/')
-  cache = pathlib.Path(os.environ.get(_CACHE_VARIABLE) or _CACHE).expanduser()
-  cache.mkdir(parents=True, exist_ok=True)
-  place = cache / hashlib.sha256(uri.encode()).hexdigest()[:16]
-  with _locked(place.with_suffix('.lock')), _told(uri):
-    listing = {'uri': uri, 'objects': _listing(uri)}
-    name = posixpath.basename(uri)
-    if _stored_listing(place) != listing:
-      _download(listing, place, name)
-    return place / name
+  place = place_of(uri, cache())
+  place.parent.mkdir(parents=True, exist_ok=True)
+  with _locked(place.with_suffix('.lock')):
+    for attempts_left in reversed(range(_ATTEMPTS)):
+      found = whole(objects(uri))
+      if not found:
+        raise FileNotFoundError(f'{uri}: nothing is there')
+      try:
+        if stored_listing(place) != {'uri': uri, 'objects': found}:
+          download(uri, found, place)
+        break
+      except FileNotFoundError:
+        if not attempts_left:
+          raise
+    return place / posixpath.basename(uri)
+
+
+def place_of(uri: str, folder: pathlib.Path) -> pathlib.Path:
+  """Folder of one path in a bucket; what it holds lies below its last name."""
+  return folder / hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def origin(path: str | os.PathLike) -> str:
@@ -127,7 +152,7 @@ def origin(path: str | os.PathLike) -> str:
   """
   found = pathlib.Path(path)
   for place in found.parents:
-    listing = _stored_listing(place)
+    listing = stored_listing(place)
     if listing is not None:
       inner = found.relative_to(place).parts[1:]
       return '/'.join((listing['uri'], *inner))
@@ -155,16 +180,96 @@ def _told(uri: str) -> Iterator[None]:
     ) from error
 
 
-def _listing(uri: str) -> dict[str, list[Any]]:
-  """Relative name -> size and version of every object; '' is a file itself."""
-  filesystem, root = _open(uri)
-  found = filesystem.find(root, detail=True)
-  if not found:
-    raise FileNotFoundError(f'{uri}: nothing is there')
+def objects(uri: str) -> dict[str, list[Any]]:
+  """Lists a path in a bucket.
+
+  Args:
+    uri: the path.
+
+  Returns:
+    Relative name to size and version of every object; '' is a file itself.
+    Empty if nothing is there.
+
+  Raises:
+    FileNotFoundError: if there is no such bucket.
+    RemotePathError: if the bucket cannot be reached.
+  """
+  with _told(uri):
+    filesystem, root = _open(uri)
+    # Another process may have written since the last look.
+    filesystem.invalidate_cache()
+    try:
+      found = filesystem.find(root, detail=True)
+    except FileNotFoundError as error:
+      raise FileNotFoundError(f'{uri}: no such bucket') from error
   return {
     name[len(root) :].lstrip('/'): [entry['size'], _version(entry)]
     for name, entry in sorted(found.items())
   }
+
+
+def whole(listed: dict[str, list[Any]]) -> dict[str, list[Any]]:
+  """What `objects` listed, without the folders that are `INCOMPLETE`."""
+  marked = tuple(
+    name.removesuffix(INCOMPLETE)
+    for name in listed
+    if posixpath.basename(name) == INCOMPLETE
+  )
+  return {k: v for k, v in listed.items() if not k.startswith(marked)}
+
+
+def put(source: pathlib.Path, uri: str) -> None:
+  """Copies one local file to a path in a bucket.
+
+  Raises:
+    FileNotFoundError: if there is no such file.
+    RemotePathError: if it cannot be written.
+  """
+  with _told(uri):
+    filesystem, target = _open(uri)
+    try:
+      filesystem.put_file(os.fspath(source), target)
+    except FileNotFoundError as error:
+      if not source.exists():
+        raise
+      raise RemotePathError(f'{uri}: no such bucket') from error
+
+
+def put_bytes(content: bytes, uri: str) -> None:
+  """Writes one object.
+
+  Raises:
+    RemotePathError: if it cannot be written.
+  """
+  with _told(uri):
+    filesystem, target = _open(uri)
+    try:
+      filesystem.pipe_file(target, content)
+    except FileNotFoundError as error:
+      raise RemotePathError(f'{uri}: no such bucket') from error
+
+
+def get_bytes(uri: str) -> bytes:
+  """Reads one object.
+
+  Raises:
+    FileNotFoundError: if there is none.
+    RemotePathError: if it cannot be read.
+  """
+  with _told(uri):
+    filesystem, source = _open(uri)
+    return filesystem.cat_file(source)
+
+
+def remove(uri: str) -> None:
+  """Removes one object, if it is there.
+
+  Raises:
+    RemotePathError: if it cannot be removed.
+  """
+  with _told(uri), contextlib.suppress(FileNotFoundError):
+    filesystem, target = _open(uri)
+    filesystem.rm_file(target)
 
 
 def _version(entry: dict[str, Any]) -> str:
@@ -174,7 +279,8 @@ def _version(entry: dict[str, Any]) -> str:
   return ''
 
 
-def _stored_listing(place: pathlib.Path) -> Any:
+def stored_listing(place: pathlib.Path) -> Any:
+  """What `store_listing` or `download` left in a folder, or None."""
   try:
     found = json.loads((place / _LISTING).read_text())
   except (OSError, ValueError):
@@ -182,9 +288,36 @@ def _stored_listing(place: pathlib.Path) -> Any:
   return found if 'objects' in found else None
 
 
-def _download(listing: dict[str, Any], place: pathlib.Path, name: str) -> None:
-  uri, objects = listing['uri'], listing['objects']
-  size = sum(entry[0] for entry in objects.values())
+def store_listing(
+  uri: str, listed: dict[str, list[Any]], place: pathlib.Path
+) -> None:
+  """Writes down of which path a folder is, and what of it."""
+  files.write_json(place / _LISTING, {'uri': uri, 'objects': listed})
+
+
+def download(
+  uri: str, listed: dict[str, list[Any]], place: pathlib.Path
+) -> None:
+  """Copies what was listed to this machine, all or nothing.
+
+  Args:
+    uri: path in a bucket.
+    listed: of its `objects`, those to copy.
+    place: folder to make, or to replace; see `place_of`.
+
+  Raises:
+    FileNotFoundError: if one has gone.
+    RemotePathError: if it cannot be reached, or does not fit on the disk.
+  """
+  with _told(uri):
+    _download(uri, listed, place)
+
+
+def _download(
+  uri: str, listed: dict[str, list[Any]], place: pathlib.Path
+) -> None:
+  name = posixpath.basename(uri)
+  size = sum(entry[0] for entry in listed.values())
   free = shutil.disk_usage(place.parent).free
   if size > free:
     raise RemotePathError(
@@ -195,7 +328,7 @@ def _download(listing: dict[str, Any], place: pathlib.Path, name: str) -> None:
   filesystem, root = _open(uri)
   partial = pathlib.Path(tempfile.mkdtemp(dir=place.parent, prefix='.partial'))
   try:
-    for relative in objects:
+    for relative in listed:
       # An object's name is another's word: it must not lead out of the copy.
       if '..' in relative.split('/'):
         raise RemotePathError(f'{uri}: refuses the object name {relative!r}')
@@ -203,7 +336,7 @@ def _download(listing: dict[str, Any], place: pathlib.Path, name: str) -> None:
       target.parent.mkdir(parents=True, exist_ok=True)
       source = f'{root}/{relative}' if relative else root
       filesystem.get_file(source, os.fspath(target))
-    files.write_json(partial / _LISTING, listing)
+    store_listing(uri, listed, partial)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(partial, place)
   except BaseException:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from absl import logging
 from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from data import remote
 from edtn_jax import config as config_lib
 from edtn_jax import workdir as workdir_lib
 
@@ -261,7 +263,8 @@ def find_checkpoint(path: str | epath.Path, step: int | None = None):
   """Directory of one checkpoint below a workdir.
 
   Args:
-    path: a workdir, or a checkpoint directory `.../checkpoints/<step>`.
+    path: a workdir, or a checkpoint directory `.../checkpoints/<step>`; what
+      is in `s3://` is copied here.
     step: which step; None takes the newest.
 
   Returns:
@@ -270,7 +273,7 @@ def find_checkpoint(path: str | epath.Path, step: int | None = None):
   Raises:
     CheckpointError: if there is none; says what was found.
   """
-  path = epath.Path(path)
+  path = _readable(path)
   if not path.exists():
     raise CheckpointError(
       f'{path} does not exist. Give a workdir of "edtn train" or of '
@@ -287,6 +290,17 @@ def find_checkpoint(path: str | epath.Path, step: int | None = None):
   if step is not None and step not in steps:
     raise CheckpointError(f'no checkpoint {step} in {root}; there: {steps}')
   return root / str(steps[-1] if step is None else step)
+
+
+def _readable(path: str | epath.Path) -> epath.Path:
+  """A path that Orbax reads, which knows `gs://` but not `s3://`."""
+  path = epath.Path(path)
+  if not os.fspath(path).startswith('s3://'):
+    return path
+  if path.name.isdigit() and path.parent.name == workdir_lib.CHECKPOINTS:
+    run = epath.Path(remote.local_copy(path.parent.parent))
+    return run / workdir_lib.CHECKPOINTS / path.name
+  return epath.Path(remote.local_copy(path))
 
 
 def load_checkpoint(

@@ -54,19 +54,13 @@ def check_directory(workdir: str | epath.Path) -> None:
   """Checks, before any work, where a run shall be written.
 
   Args:
-    workdir: local, or `gs://bucket/name`.
+    workdir: local, or `gs://bucket/name`, or `s3://bucket/name`.
 
   Raises:
     WorkdirError: if a file stands there, or runs cannot be written there.
     RemotePathError: naming the extra that its bucket needs.
   """
   remote.check(workdir)
-  if os.fspath(workdir).startswith('s3://'):
-    # Orbax would write the arrays to a local folder named "s3:".
-    raise WorkdirError(
-      f'{workdir}: checkpoints cannot be written to s3://, Orbax does not know '
-      'it. Train in a local --workdir, or in a mounted bucket, and copy it.'
-    )
   path = epath.Path(workdir)
   for place in (path, *path.parents):
     if place.exists():
@@ -103,11 +97,17 @@ def absolute(path: str | epath.Path) -> epath.Path:
 
 
 @contextlib.contextmanager
-def claim(workdir: epath.Path) -> Iterator[None]:
+def claim(
+  workdir: str | os.PathLike, name: str | None = None
+) -> Iterator[None]:
   """Keeps a second process out of a run's directory while the block runs.
 
   The claim ends with the process, however that ends. Buckets, and file
   systems that cannot lock, are left unguarded.
+
+  Args:
+    workdir: the directory, or a file that stands for it.
+    name: how the error calls it.
 
   Raises:
     WorkdirError: if another process holds it.
@@ -121,8 +121,8 @@ def claim(workdir: epath.Path) -> Iterator[None]:
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
       raise WorkdirError(
-        f'another process trains in {workdir}; wait for it, or choose another '
-        '--workdir'
+        f'another process trains in {name or workdir}; wait for it, or choose '
+        'another --workdir'
       ) from error
     except OSError as error:
       logging.info('%s is not guarded against a second run: %s', workdir, error)

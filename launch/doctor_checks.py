@@ -202,14 +202,22 @@ def check_workdir(workdir: str) -> list[Finding]:
       probe = epath.Path(workdir) / f'.doctor_{os.getpid()}'
       probe.write_text('')
       probe.unlink()
-    else:
-      parent = existing_parent(workdir)
+    place = _written_place(workdir)
+    if not remote.is_remote(place):
+      parent = existing_parent(place)
       with tempfile.NamedTemporaryFile(dir=parent, prefix='.doctor_') as file:
         file.write(b'x')
         file.flush()
   except Exception as error:  # buckets raise errors of their own
     return [Finding('workdir', f'{workdir}: {error}', remedy)]
   return [Finding('workdir', f'{workdir} can be written')]
+
+
+def _written_place(workdir: str) -> str:
+  """Where a run is written, which may be copied to its bucket from there."""
+  from edtn_jax.training import mirror
+
+  return str(mirror.cache()) if mirror.is_needed(workdir) else workdir
 
 
 def state_bytes(config: ml_collections.ConfigDict) -> int:
@@ -233,6 +241,7 @@ def state_bytes(config: ml_collections.ConfigDict) -> int:
 def check_disk(workdir: str, checkpoint_bytes: int) -> list[Finding]:
   """Whether the checkpoints fit beside what is there."""
   size = f'{checkpoint_bytes / 1e6:,.1f} MB a checkpoint'
+  workdir = _written_place(workdir)
   if remote.is_remote(workdir):
     return [Finding('disk', f'{size}, in a bucket')]
   free = shutil.disk_usage(existing_parent(workdir)).free
@@ -274,6 +283,7 @@ def _read_first(config: ml_collections.ConfigDict) -> None:
 
 def check_peers(place: Place, workdir: str, wait: float) -> list[Finding]:
   """Whether the processes reach process 0, and see one directory."""
+  workdir = _written_place(workdir)
   local = None if remote.is_remote(workdir) else existing_parent(workdir)
   try:
     rendezvous.meet(place, local, wait)

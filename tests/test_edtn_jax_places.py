@@ -117,11 +117,6 @@ def test_a_bucket_that_fails_for_a_moment_loses_no_line(monkeypatch, buckets):
   assert [r['step'] for r in writer.read_metrics('gs://runs/three')] == [1]
 
 
-def test_checkpoints_do_not_go_to_s3(buckets):
-  with pytest.raises(workdir.WorkdirError, match='local --workdir'):
-    workdir.check_directory('s3://runs/one')
-
-
 @pytest.mark.parametrize(('scheme', 'extra'), [('gs', 'gcs'), ('s3', 's3')])
 def test_a_missing_extra_is_named(monkeypatch, scheme, extra):
   import fsspec

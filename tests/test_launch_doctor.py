@@ -109,17 +109,24 @@ def test_the_directory_is_tried_and_left_as_it_was(tmp_path, monkeypatch):
   told = problems(checks.check_workdir(str(tmp_path / 'file' / 'run')))
   assert 'is a file' in told[0]
   bucket.make_buckets(monkeypatch, tmp_path / 'buckets')
-  assert problems(checks.check_workdir('gs://runs/one')) == []
+  for scheme in ('gs', 's3'):
+    assert problems(checks.check_workdir(f'{scheme}://runs/one')) == []
   assert not [p for p in (tmp_path / 'buckets').rglob('*') if p.is_file()]
-  assert 's3' in problems(checks.check_workdir('s3://runs/one'))[0]
+  # A run in s3:// is written to this machine first.
+  (tmp_path / 'file').chmod(0o444)
+  monkeypatch.setenv('EDTN_REMOTE_CACHE', str(tmp_path / 'file'))
+  assert problems(checks.check_workdir('gs://runs/one')) == []
+  assert 's3://runs/one' in problems(checks.check_workdir('s3://runs/one'))[0]
 
 
 def test_checkpoints_must_fit_on_the_disk(tmp_path, monkeypatch):
   usage = type('Usage', (), {'free': 39_000_000})
   monkeypatch.setattr(checks.shutil, 'disk_usage', lambda _: usage)
   assert problems(checks.check_disk(str(tmp_path / 'a' / 'b'), 9_000_000)) == []
-  (found,) = checks.check_disk(str(tmp_path), 10_000_000)
-  assert found.remedy == 'Make 1 MB of room.'
+  for place in (str(tmp_path), 's3://runs/one'):
+    (found,) = checks.check_disk(place, 10_000_000)
+    assert found.remedy == 'Make 1 MB of room.'
+  assert problems(checks.check_disk('gs://runs/one', 10_000_000)) == []
 
 
 def test_size_of_a_checkpoint():

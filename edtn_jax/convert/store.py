@@ -14,6 +14,7 @@ from etils import epath
 
 from edtn_jax import checkpoints
 from edtn_jax import workdir as workdir_lib
+from edtn_jax.training import mirror
 
 _LISTED = 3
 
@@ -69,9 +70,9 @@ def write_run(
   Raises:
     WorkdirError: if `workdir` is not new.
     OSError: if it cannot be written; nothing of it stays behind.
+    RemotePathError: if its bucket cannot be reached.
   """
   check_new(workdir)
-  workdir = epath.Path(workdir)
   config = config.copy_and_resolve_references()
   with config.unlocked():
     config.converted = {
@@ -79,23 +80,34 @@ def write_run(
       'sha256': _sha256(source),
       'weights': weights,
     }
+  with mirror.opened(workdir, fresh=True) as place:
+    _write(place.folder, config, params, constants or {}, source.name)
+  logging.info('Converted %s into %s', source, workdir)
+
+
+def _write(
+  workdir: epath.Path,
+  config: ml_collections.ConfigDict,
+  params: Mapping[str, Any],
+  constants: Mapping[str, np.ndarray],
+  source: str,
+) -> None:
   existed = workdir.exists()
   try:
     manager = checkpoints.CheckpointManager(workdir, best_metric='loss')
     manager.save(
       0,
-      {'params': dict(params), 'constants': dict(constants or {})},
+      {'params': dict(params), 'constants': dict(constants)},
       data={},
       config=config,
       metrics=None,
     )
     manager.close()
-    workdir_lib.append_provenance(workdir, converted_from=source.name)
+    workdir_lib.append_provenance(workdir, converted_from=source)
     workdir_lib.write_config(workdir, config)
   except BaseException:
     _remove(workdir, existed)
     raise
-  logging.info('Converted %s into %s', source, workdir)
 
 
 def _remove(workdir: epath.Path, existed: bool) -> None:

@@ -18,6 +18,10 @@ from edtn_jax.config import ConfigError, Problem
 _OWN = ('compile_cache_dir', 'data.num_workers', 'data.num_threads')
 # Seconds in which a shared file system shows a new file to every machine.
 _VISIBLE_WITHIN = 30.0
+_SHARE = (
+  'Choose a --workdir on storage that all machines share, such as NFS or a '
+  'bucket.'
+)
 
 
 def check_same_config(config: ml_collections.ConfigDict) -> None:
@@ -45,11 +49,12 @@ def check_same_config(config: ml_collections.ConfigDict) -> None:
     raise ConfigError(problems)
 
 
-def check_shared_directory(workdir: epath.Path) -> None:
+def check_shared_directory(workdir: epath.Path, remedy: str = _SHARE) -> None:
   """Whether all processes see one directory; every process must call it.
 
   Args:
     workdir: exists in process 0.
+    remedy: what to do if it is not shared.
 
   Raises:
     WorkdirError: in all of them, if one has another directory of that name.
@@ -73,8 +78,7 @@ def check_shared_directory(workdir: epath.Path) -> None:
   if blind:
     raise workdir_lib.WorkdirError(
       f'{workdir} of process {", ".join(map(str, blind))} is not the directory '
-      'of process 0: all processes write into one. Choose a --workdir on '
-      'storage that all machines share, such as NFS or a bucket.'
+      f'of process 0: all processes write into one. {remedy}'
     )
 
 

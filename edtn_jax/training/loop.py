@@ -17,13 +17,14 @@ from absl import logging
 from clu import parameter_overview
 from etils import epath
 
+from data import remote
 from edtn_jax import checkpoints, devices, distributed, sharding
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
 from edtn_jax.tasks.validate import validate
-from edtn_jax.training import agreement, cost
+from edtn_jax.training import agreement, cost, mirror
 from edtn_jax.training.optimizer import build_optimizer
 from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress
@@ -79,7 +80,8 @@ def train_and_evaluate(
 
   Args:
     config: see `configs/edtn.py`.
-    workdir: directory of the run; made if absent.
+    workdir: directory of the run; made if absent. May be in `gs://`, or in
+      `s3://`, see `mirror.opened`.
     num_devices: use only the first so many devices; default all.
 
   Returns:
@@ -88,6 +90,7 @@ def train_and_evaluate(
   Raises:
     ConfigError: if the config cannot be run; nothing was written.
     WorkdirError: if `workdir` is a file, damaged, or in use.
+    RemotePathError: if its bucket cannot be reached.
     NonFiniteError: at a NaN or infinite loss; the last good state is saved.
   """
   workdir_lib.check_directory(workdir)
@@ -99,17 +102,12 @@ def train_and_evaluate(
     devices_per_process=jax.local_device_count() if several else None,
   )
   agreement.check_same_config(config)
-  workdir = epath.Path(workdir)
-  if (workdir / workdir_lib.CONFIG).exists():
-    changed = workdir_lib.check_same_run(
-      workdir_lib.read_config(workdir), config
-    )
-    for key, (old, new) in changed.items():
-      logging.info('Resuming with %s = %r (was %r)', key, new, old)
   devices.use_compile_cache(config.compile_cache_dir)
   # From here on, so that a signal during the start or the last save is heeded.
   with PreemptionWatch() as watch, contextlib.ExitStack() as stack:
-    run = _Run(config, workdir, _mesh(config, num_devices), stack)
+    place = stack.enter_context(mirror.opened(workdir))
+    _check_same_run(place.folder, config)
+    run = _Run(config, place, _mesh(config, num_devices), stack)
     try:
       result = run.train(watch)
     except BaseException as error:
@@ -119,6 +117,16 @@ def train_and_evaluate(
       raise
     run.close()
     return result
+
+
+def _check_same_run(
+  workdir: epath.Path, config: ml_collections.ConfigDict
+) -> None:
+  if not (workdir / workdir_lib.CONFIG).exists():
+    return
+  changed = workdir_lib.check_same_run(workdir_lib.read_config(workdir), config)
+  for key, (old, new) in changed.items():
+    logging.info('Resuming with %s = %r (was %r)', key, new, old)
 
 
 def _check_devices(num_devices: int | None) -> None:
@@ -148,7 +156,8 @@ def _mesh(config: ml_collections.ConfigDict, num_devices: int | None):
 class _Run:
   """One call of `train_and_evaluate`: the parts and the loop over them."""
 
-  def __init__(self, config, workdir, mesh, stack):
+  def __init__(self, config, place: mirror.Mirror, mesh, stack):
+    workdir = place.folder
     self.config, self.workdir, self.mesh = config, workdir, mesh
     self.stack = stack
     self.task: Task = build_task(config)
@@ -209,6 +218,7 @@ class _Run:
       peak_flops=peak * mesh.size if peak else None,
     )
     self.metrics: dict[str, float] = {}
+    place.follow(lambda: self.manager.steps)
 
   def _open(self, source: StateSource) -> TrainState:
     """The state to begin with, and the directory, which is this run's now."""
@@ -352,9 +362,10 @@ class _Run:
       self._save(good)
       self.manager.wait()
       shown = ', '.join(f'{k} = {v:.4g}' for k, v in sorted(values.items()))
+      where = remote.origin(self.workdir)
       raise NonFiniteError(
         f'step {step}: {shown}. The state after step {good} is saved in '
-        f'{self.workdir}. Lower --config.optimizer.learning_rate, set '
+        f'{where}. Lower --config.optimizer.learning_rate, set '
         '--config.optimizer.clip_norm=1, or look for bad values in the data; '
         'the same command continues from the saved state.'
       )
