@@ -217,6 +217,22 @@ def test_a_copy_is_taken_again_only_after_a_change(buckets, monkeypatch):
     remote.local_copy('gs://b/nothing')
 
 
+def test_what_goes_while_it_is_copied_is_left_out(buckets, monkeypatch):
+  place = buckets['gs'] / 'b' / 'data'
+  place.mkdir(parents=True)
+  for name in ('x', 'y'):
+    (place / name).write_text(name)
+  download = remote.download
+
+  def late(*arguments):
+    (place / 'x').unlink(missing_ok=True)
+    download(*arguments)
+
+  monkeypatch.setattr(remote, 'download', late)
+  copy = remote.local_copy('gs://b/data')
+  assert [p.name for p in copy.iterdir()] == ['y']
+
+
 def test_a_copy_that_does_not_fit_is_refused(buckets, monkeypatch):
   (buckets['gs'] / 'b').mkdir()
   (buckets['gs'] / 'b' / 'x').write_bytes(b'123')

@@ -121,8 +121,8 @@ def test_old_steps_go_while_it_trains(run, monkeypatch):
   seen, copied = [], threading.Event()
   copy = mirror._Copier.copy
 
-  def noticing(self):
-    copy(self)
+  def noticing(self, **last):
+    copy(self, **last)
     seen.append(steps(run))
     copied.set()
 
@@ -330,9 +330,14 @@ def test_a_checkpoint_that_is_being_removed_is_not_copied(run, tmp_path):
     folder.mkdir(parents=True)
     (folder / 'half').write_text('of it')
   (place / 'one' / 'checkpoints' / '3.orbax-checkpoint-tmp').mkdir()
+  (place / 'one' / 'result.json').write_text('{}')
   copier._kept = lambda: [2]
   copier.copy()
   assert steps(run) == [2]
+  # The checkpoint of its step may not be there yet.
+  assert not finished.is_finished(PLACE)
+  copier.copy(last=True)
+  assert finished.is_finished(PLACE)
 
 
 def test_converted_weights_are_whole_or_not_there(run, tmp_path, monkeypatch):

@@ -115,9 +115,10 @@ def opened(
       if copier:
         copier.abandon(error, fresh=fresh)
       raise
+    # The folder is removed: nobody may look into it any more.
+    agreement.meet('mirror is written')
     if copier:
       copier.finish()
-    # What is no longer needed here was removed: nobody may look for it.
     agreement.meet('mirror is copied')
 
 
@@ -211,8 +212,13 @@ class _Copier:
       except (remote.RemotePathError, OSError) as error:
         logging.warning('The run does not reach its bucket, for now: %s', error)
 
-  def copy(self) -> None:
-    """Makes the bucket's copy like the folder; whole checkpoints only."""
+  def copy(self, *, last: bool = False) -> None:
+    """Makes the bucket's copy like the folder; whole checkpoints only.
+
+    Args:
+      last: whether nothing writes to the folder any more. The result is copied
+        then, after all the rest: a run that has one has everything else.
+    """
     # Looked at first: what is gone by then has a successor that is there now.
     before = set(checkpoints.finished_steps(self._folder))
     now = set(checkpoints.finished_steps(self._folder))
@@ -223,8 +229,8 @@ class _Copier:
       self._put_step(step)
     for step in sorted(self._there - before - now):
       self._remove_step(step)
-    # A run that has a result has everything else.
-    self._put_loose(lambda name: name == workdir_lib.RESULT)
+    if last:
+      self._put_loose(lambda name: name == workdir_lib.RESULT)
     listed = {name: [size, ''] for name, (size, _) in self._copied.items()}
     remote.store_listing(self._uri, listed, self._place)
 
@@ -307,7 +313,7 @@ class _Copier:
     self._end_thread()
     for attempts_left in reversed(range(_LAST_ATTEMPTS)):
       try:
-        self.copy()
+        self.copy(last=True)
         break
       except (remote.RemotePathError, OSError) as error:
         if not attempts_left:
