@@ -24,7 +24,8 @@ def is_finished(workdir: str) -> bool:
   """Whether a run's result is there; in a bucket it is the last to come.
 
   Raises:
-    RemotePathError: if its bucket cannot be reached.
+    FileNotFoundError: if there is no such bucket.
+    RemotePathError: if it cannot be reached.
   """
   if remote.is_remote(workdir):
     return bool(remote.objects(f'{workdir.rstrip("/")}/{workdir_lib.RESULT}'))
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> None:
   del argv
   try:
     finished = is_finished(flags.FLAGS.workdir)
-  except remote.RemotePathError as error:
+  except (remote.RemotePathError, FileNotFoundError) as error:
     sys.exit(f'launch.finished: {error}')
   sys.exit(0 if finished else os.EX_TEMPFAIL)
 
