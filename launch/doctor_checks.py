@@ -215,7 +215,7 @@ def check_workdir(workdir: str) -> list[Finding]:
 
 def _written_place(workdir: str) -> str:
   """Where a run is written, which may be copied to its bucket from there."""
-  from edtn_jax.training import mirror
+  from edtn_jax import mirror
 
   return str(mirror.cache()) if mirror.is_needed(workdir) else workdir
 

@@ -12,9 +12,8 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from edtn_jax import checkpoints
+from edtn_jax import checkpoints, mirror
 from edtn_jax import workdir as workdir_lib
-from edtn_jax.training import mirror
 
 _LISTED = 3
 

@@ -18,13 +18,20 @@ from clu import parameter_overview
 from etils import epath
 
 from data import remote
-from edtn_jax import checkpoints, devices, distributed, sharding
+from edtn_jax import (
+  agreement,
+  checkpoints,
+  devices,
+  distributed,
+  mirror,
+  sharding,
+)
 from edtn_jax import workdir as workdir_lib
 from edtn_jax.config import ConfigError, Problem
 from edtn_jax.tasks import build_data, build_task
 from edtn_jax.tasks.base import Batch, Params, Task, TrainData
 from edtn_jax.tasks.validate import validate
-from edtn_jax.training import agreement, cost, mirror
+from edtn_jax.training import cost
 from edtn_jax.training.optimizer import build_optimizer
 from edtn_jax.training.preemption import PreemptionWatch
 from edtn_jax.training.progress import Progress

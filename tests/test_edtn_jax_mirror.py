@@ -12,10 +12,10 @@ import pytest
 
 from configs import edtn
 from data import remote
-from edtn_jax import checkpoints, workdir
+from edtn_jax import agreement, checkpoints, mirror, workdir
 from edtn_jax.convert import store
 from edtn_jax.tasks import registry
-from edtn_jax.training import agreement, mirror, train_and_evaluate, writer
+from edtn_jax.training import train_and_evaluate, writer
 from launch import finished
 from tests import bucket
 

@@ -23,9 +23,8 @@ from absl import logging
 from etils import epath
 
 from data import remote
-from edtn_jax import checkpoints
+from edtn_jax import agreement, checkpoints
 from edtn_jax import workdir as workdir_lib
-from edtn_jax.training import agreement
 
 _COPY_EVERY_S = 60.0
 # The last copy is tried again, within what a machine grants after SIGTERM.
