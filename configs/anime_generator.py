@@ -181,7 +181,7 @@ def _make_lite(config: ml_collections.ConfigDict) -> None:
   config.optimizer.restart_step = config.loss.edit_from_step
   config.optimizer.warmup_steps = 100
   config.optimizer.clip_norm = 1.0
-  config.train.num_steps = 20_000
+  config.train.num_steps = 16_000
   config.train.ema_decay = 0.995
   config.train.log_every = 100
   config.train.eval_every = 2000

@@ -266,11 +266,9 @@ def _blended(graph, config, x, warped):
   channels, colors = config.image_channels, config.palette
   painted = graph.node('Tanh', _channels(graph, x, 0, channels))
   if colors:
-    maps = channels + 1, channels + 1 + colors, channels + 2 + 2 * colors
-    keys, shares = (
-      _channels(graph, x, *ends) for ends in itertools.pairwise(maps)
-    )
-    painted = _painted(graph, painted, keys, shares, warped, colors)
+    ends = [channels + 1 + i * colors for i in range(3)]
+    maps = (_channels(graph, x, *pair) for pair in itertools.pairwise(ends))
+    painted = _painted(graph, painted, *maps, warped)
   share = _channels(graph, x, channels, channels + 1)
   start = graph.constant(np.float32(BLEND_START))
   share = graph.node('Sigmoid', graph.node('Add', share, start))
@@ -279,7 +277,7 @@ def _blended(graph, config, x, warped):
   return {'image': image, 'painted_image': painted, 'share': share}
 
 
-def _painted(graph, own, keys, shares, warped, colors):
+def _painted(graph, correction, keys, shares, warped):
   """`palette.paint`, on [B, C, H, W]."""
 
   def rows(x):
@@ -290,11 +288,10 @@ def _painted(graph, own, keys, shares, warped, colors):
   columns = graph.node('Transpose', rows(warped), perm=(0, 2, 1))
   found = graph.node('MatMul', keys, columns)
   found = graph.node('Transpose', found, perm=(0, 2, 1))
-  shares = graph.node('Softmax', shares, axis=1)
-  mixed = graph.node('MatMul', found, rows(_channels(graph, shares, 0, colors)))
-  mixed = graph.node('Reshape', mixed, graph.node('Shape', own))
-  rest = _channels(graph, shares, colors, colors + 1)
-  return graph.node('Add', mixed, graph.node('Mul', rest, own))
+  shares = rows(graph.node('Softmax', shares, axis=1))
+  mixed = graph.node('MatMul', found, shares)
+  mixed = graph.node('Reshape', mixed, graph.node('Shape', correction))
+  return graph.node('Add', mixed, correction)
 
 
 def _channels(graph, x, begin, end):

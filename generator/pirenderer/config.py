@@ -109,6 +109,7 @@ LITE = PIRendererConfig(
   max_channels=96,
   adain_hidden=64,
   blend=True,
+  palette=8,
 )
 # For tests: few blocks to compile, sizes from 8 x 8.
 TINY = PIRendererConfig(
