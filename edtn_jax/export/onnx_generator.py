@@ -19,6 +19,7 @@ from edtn_jax.export.program import ExportError
 from generator.pirenderer.config import PIRendererConfig
 from generator.pirenderer.editing import BLEND_START
 from generator.pirenderer.mapping import LEAK
+from generator.pirenderer.palette import TINT_START
 
 # A map and its side, pixels.
 _Map = tuple[str, int]
@@ -264,11 +265,13 @@ def editing_decoder(
 def _blended(graph, config, x, warped):
   """Mixes what is painted with the warped picture."""
   channels, colors = config.image_channels, config.palette
-  painted = graph.node('Tanh', _channels(graph, x, 0, channels))
+  painted = _channels(graph, x, 0, channels)
   if colors:
     ends = [channels + 1 + i * colors for i in range(3)]
     maps = (_channels(graph, x, *pair) for pair in itertools.pairwise(ends))
     painted = _painted(graph, painted, *maps, warped)
+  else:
+    painted = graph.node('Tanh', painted)
   share = _channels(graph, x, channels, channels + 1)
   start = graph.constant(np.float32(BLEND_START))
   share = graph.node('Sigmoid', graph.node('Add', share, start))
@@ -277,7 +280,7 @@ def _blended(graph, config, x, warped):
   return {'image': image, 'painted_image': painted, 'share': share}
 
 
-def _painted(graph, correction, keys, shares, warped):
+def _painted(graph, tint, keys, shares, warped):
   """`palette.paint`, on [B, C, H, W]."""
 
   def rows(x):
@@ -290,8 +293,10 @@ def _painted(graph, correction, keys, shares, warped):
   found = graph.node('Transpose', found, perm=(0, 2, 1))
   shares = rows(graph.node('Softmax', shares, axis=1))
   mixed = graph.node('MatMul', found, shares)
-  mixed = graph.node('Reshape', mixed, graph.node('Shape', correction))
-  return graph.node('Add', mixed, correction)
+  mixed = graph.node('Reshape', mixed, graph.node('Shape', tint))
+  start = graph.constant(np.float32(TINT_START))
+  left = graph.node('Sigmoid', graph.node('Add', tint, start))
+  return graph.node('Mul', mixed, left)
 
 
 def _channels(graph, x, begin, end):

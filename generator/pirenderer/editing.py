@@ -172,9 +172,11 @@ class EditingDecoder(nn.Module):
     x = x.astype(jnp.float32)
     if not config.blend:
       return {'image': jnp.tanh(x)}
-    painted = jnp.tanh(x[..., :channels])
+    painted = x[..., :channels]
     if colors:
       painted = palette.paint(painted, x[..., channels + 1 :], warped_image)
+    else:
+      painted = jnp.tanh(painted)
     share = nn.sigmoid(x[..., channels : channels + 1] + BLEND_START)
     image = share * painted + (1 - share) * warped_image
     return {'image': image, 'painted_image': painted, 'share': share}
