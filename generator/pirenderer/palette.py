@@ -5,7 +5,6 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-
 # A fresh network hardly tints: sigmoid(3).
 TINT_START = 3.0
 
