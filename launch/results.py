@@ -58,7 +58,8 @@ def sweep_section(folder: pathlib.Path) -> str:
   Raises:
     ResultsError: if there is no finished trial.
   """
-  runs = sorted(path.parent for path in folder.glob('*/' + workdir_lib.RESULT))
+  runs = [path.parent for path in folder.glob('*/' + workdir_lib.RESULT)]
+  runs.sort(key=lambda run: _first_run(run)['started'])  # as the sweep has them
   if not runs:
     raise ResultsError(f'{folder}: no finished trial; run launch.sweep first')
   groups: dict[str, list[pathlib.Path]] = {}
@@ -80,7 +81,7 @@ def sweep_section(folder: pathlib.Path) -> str:
     for name, members in groups.items()
   ]
   head = ['trial', 'seeds', *shown, 'wall time']
-  origin = [_read(run / workdir_lib.PROVENANCE)['runs'][0] for run in runs]
+  origin = [_first_run(run) for run in runs]
   return '\n'.join(
     [
       f'## Sweep: {folder.name}',
@@ -132,7 +133,8 @@ def evaluation_section(paths: Sequence[pathlib.Path]) -> str:
       for p in (result['protocol'] for result in found)
     }
   )
-  said = f'Evaluated on {"; ".join(origin)}.'
+  took = max(result['protocol']['wall_time_s'] for result in found)
+  said = f'Evaluated on {"; ".join(origin)}, in {took:.0f} s at most.'
   return '\n'.join(['## Generators', '', said, '', _table(head, rows), ''])
 
 
@@ -170,6 +172,10 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     raise ResultsError(f'{path}: is no JSON ({error})') from error
 
 
+def _first_run(run: pathlib.Path) -> dict[str, Any]:
+  return _read(run / workdir_lib.PROVENANCE)['runs'][0]
+
+
 def _final(run: pathlib.Path, metric: str) -> float:
   return _read(run / workdir_lib.RESULT)['metrics'][metric]
 
@@ -186,7 +192,7 @@ def _minutes(runs: Sequence[pathlib.Path]) -> str:
   """From the start of each run to its last line of metrics."""
   times = []
   for run in runs:
-    began = _read(run / workdir_lib.PROVENANCE)['runs'][0]['started']
+    began = _first_run(run)['started']
     last = (run / 'metrics.jsonl').read_text().splitlines()[-1]
     times.append((json.loads(last)['time'] - _timestamp(began)) / 60)
   return f'{statistics.mean(times):.1f} min'
@@ -201,7 +207,8 @@ def _origin(runs: Sequence[dict[str, Any]]) -> str:
   said = sorted(
     {
       f'{run["devices"]} x {run["device_kind"]}, Python {run["python"]}, jax '
-      f'{run["versions"]["jax"]}, commit {run["commit"]}'
+      f'{run["versions"]["jax"]}, commit {run["commit"]}, '
+      + ' '.join(w for w in run['argv'] if w.startswith('--config='))
       for run in runs
     }
   )

@@ -13,6 +13,7 @@ RUN = {
   'versions': {'jax': '0.10.2'},
   'device_kind': 'cpu',
   'devices': 2,
+  'argv': ['train', '--config=configs/edtn.py', '--workdir=x'],
 }
 START = 1_767_323_045  # the same moment in seconds
 
@@ -32,7 +33,10 @@ def test_seeds_of_a_trial_are_one_row(tmp_path):
   write_trial(tmp_path / 'table2', 'all,seed=1', 0.4)
   write_trial(tmp_path / 'table2', 'vertex,seed=0', 0.5)
   text = results.sweep_section(tmp_path / 'table2')
-  assert '3 runs on 2 x cpu, Python 3.11.7, jax 0.10.2, commit abc.' in text
+  assert (
+    '3 runs on 2 x cpu, Python 3.11.7, jax 0.10.2, commit abc, '
+    '--config=configs/edtn.py.'
+  ) in text
   assert '| all | 2 | 0.3 ± 0.1 | 1.5 min |' in text
   assert '| vertex | 1 | 0.5 | 1.5 min |' in text
   assert 'loss' not in text
@@ -59,11 +63,12 @@ def test_generators_stand_beside_warp_and_source(tmp_path):
     'commit': 'abc',
     'data': 'characters',
     'split': 'test',
+    'wall_time_s': 41.6,
   }
   path = tmp_path / 'lite.json'
   path.write_text(json.dumps({'metrics': metrics, 'protocol': protocol}))
   text = results.evaluation_section([path])
-  assert '2 x cpu, commit abc, data characters (test)' in text
+  assert '2 x cpu, commit abc, data characters (test), in 42 s' in text
   four = ' | '.join(['0.2000'] * 4)
   name = 'lite: 2.44 M parameters, 96 pixels, step 12,000'
   assert f'| {name} | warp | {four} | 0.2 | 0.2 |' in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,7 @@ def evaluate(
     ConfigError: if an argument cannot be used.
     DataError: if the data does not fit the run.
   """
+  began = time.perf_counter()
   found = bundles.load_model(workdir, step=step, averaged=averaged)
   config, constants = evaluation_config(
     found, data_path=data_path, split=split, pose_adapter=pose_adapter
@@ -103,7 +105,11 @@ def evaluate(
   return Evaluation(
     result={
       'metrics': {**metrics, **extra.metrics},
-      'protocol': {**_protocol(found, config), **extra.protocol},
+      'protocol': {
+        **_protocol(found, config),
+        **extra.protocol,
+        'wall_time_s': round(time.perf_counter() - began, 1),
+      },
     },
     task=task,
     extra=extra,
