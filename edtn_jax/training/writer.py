@@ -50,8 +50,12 @@ class MetricWriter:
     self._spool = _Spool(workdir) if remote.is_remote(workdir) else None
     folder = self._spool.folder if self._spool else workdir
     self._lines = (folder / METRICS).open('a')
+    # The name has a second in it: a run that goes on within one would write
+    # over what it has.
     self._events = tensorboardX.SummaryWriter(
-      str(folder), purge_step=start_step or None
+      str(folder),
+      purge_step=start_step or None,
+      filename_suffix=f'.{start_step}',
     )
 
   def scalars(
