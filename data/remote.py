@@ -70,10 +70,10 @@ def _filesystem_class(path: str) -> Any:
   try:
     return fsspec.get_filesystem_class(scheme)
   except ImportError as error:
+    package, extra = _PACKAGES[scheme]
     raise RemotePathError(
-      f'{path}: {scheme}:// needs {_PACKAGES[scheme]}, which is not installed. '
-      f'Install the extra [{scheme if scheme != "gs" else "gcs"}]: '
-      f"pip install 'edtn-jax[{scheme if scheme != 'gs' else 'gcs'}]'"
+      f'{path}: {scheme}:// needs {package}, which is not installed. Install '
+      f"the extra [{extra}]: pip install 'edtn-jax[{extra}]'"
     ) from error
 
 

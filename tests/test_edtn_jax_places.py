@@ -117,15 +117,18 @@ def test_a_bucket_that_fails_for_a_moment_loses_no_line(monkeypatch, buckets):
   assert [r['step'] for r in writer.read_metrics('gs://runs/three')] == [1]
 
 
-@pytest.mark.parametrize(('scheme', 'extra'), [('gs', 'gcs'), ('s3', 's3')])
-def test_a_missing_extra_is_named(monkeypatch, scheme, extra):
+@pytest.mark.parametrize(
+  ('scheme', 'package', 'extra'), [('gs', 'gcsfs', 'gcs'), ('s3', 's3fs', 's3')]
+)
+def test_a_missing_extra_is_named(monkeypatch, scheme, package, extra):
   import fsspec
 
   def absent(_):
     raise ImportError('install it')
 
   monkeypatch.setattr(fsspec, 'get_filesystem_class', absent)
-  with pytest.raises(remote.RemotePathError, match=rf'edtn-jax\[{extra}\]'):
+  said = rf'needs {package}, .*edtn-jax\[{extra}\]'
+  with pytest.raises(remote.RemotePathError, match=said):
     workdir.check_directory(f'{scheme}://runs/one')
   values = {'output': f'{scheme}://out'}
   with (
