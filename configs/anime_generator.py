@@ -11,7 +11,7 @@ Arguments:
     256 (default) | 512     the paper's net on a prepared data set, with VGG19;
                             512 cuts a batch into parts and recomputes features
     lite                    a small net on characters drawn by code, 96x96, no
-                            weights needed; two hours on two CPU cores. The
+                            weights needed; 80 minutes on two CPU cores. The
                             generator that comes with the project was made so,
                             see edtn_jax/pretrained/README.md
     tiny                    seconds, for tests

@@ -285,7 +285,8 @@ def stored_listing(place: pathlib.Path) -> Any:
     found = json.loads((place / _LISTING).read_text())
   except (OSError, ValueError):
     return None
-  return found if 'objects' in found else None
+  is_listing = isinstance(found, dict) and 'objects' in found
+  return found if is_listing else None
 
 
 def store_listing(

@@ -40,6 +40,8 @@ _ABLATION_METRICS = (
   'coefficient_error',
 )
 _PARTS = ('', '_eyes', '_mouth', '_rest')
+# What a table of generators tells of each.
+_PROTOCOL = ('num_parameters', 'image_size', 'wall_time_s')
 
 
 class ResultsError(ValueError):
@@ -104,12 +106,18 @@ def evaluation_section(paths: Sequence[pathlib.Path]) -> str:
     Markdown.
 
   Raises:
-    ResultsError: if one of them is of another task.
+    ResultsError: if one of them is of another task, or by an older version.
   """
   found = [_read(path) for path in paths]
   for path, result in zip(paths, found, strict=True):
     if result['protocol'].get('task') != 'anime_generator':
       raise ResultsError(f'{path}: is no evaluation of a generator')
+    missing = [n for n in _PROTOCOL if n not in result['protocol']]
+    if missing:
+      raise ResultsError(
+        f'{path}: does not say {", ".join(missing)}; an older version wrote it, '
+        'run "edtn evaluate" again'
+      )
   head = ['generator', 'picture', 'L1', 'eyes', 'mouth', 'rest', 'SSIM', 'PSNR']
   rows = []
   for result in found:

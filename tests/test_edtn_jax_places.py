@@ -171,8 +171,9 @@ def test_arguments_come_here_and_outputs_go_there(buckets):
 
 
 def test_a_path_of_this_machine_is_its_own_origin(tmp_path):
-  (tmp_path / '.listing.json').write_text('{"no": "copy"}')
-  assert remote.origin(tmp_path / 'runs' / '8') == f'{tmp_path}/runs/8'
+  for content in ('{"no": "copy"}', '7', 'no JSON'):
+    (tmp_path / '.listing.json').write_text(content)
+    assert remote.origin(tmp_path / 'runs' / '8') == f'{tmp_path}/runs/8'
   assert remote.origin('gs://runs/8') == 'gs://runs/8'
 
 

@@ -72,6 +72,10 @@ def test_generators_stand_beside_warp_and_source(tmp_path):
   four = ' | '.join(['0.2000'] * 4)
   name = 'lite: 2.44 M parameters, 96 pixels, step 12,000'
   assert f'| {name} | warp | {four} | 0.2 | 0.2 |' in text
+  del protocol['image_size']
+  path.write_text(json.dumps({'metrics': metrics, 'protocol': protocol}))
+  with pytest.raises(results.ResultsError, match='image_size; an older'):
+    results.evaluation_section([path])
   protocol['task'] = 'expression_translation'
   path.write_text(json.dumps({'metrics': metrics, 'protocol': protocol}))
   with pytest.raises(results.ResultsError, match='no evaluation'):
