@@ -115,8 +115,8 @@ def evaluation_section(paths: Sequence[pathlib.Path]) -> str:
     missing = [n for n in _PROTOCOL if n not in result['protocol']]
     if missing:
       raise ResultsError(
-        f'{path}: does not say {", ".join(missing)}; an older version wrote it, '
-        'run "edtn evaluate" again'
+        f'{path}: does not say {", ".join(missing)}; an older version wrote '
+        'it, run "edtn evaluate" again'
       )
   head = ['generator', 'picture', 'L1', 'eyes', 'mouth', 'rest', 'SSIM', 'PSNR']
   rows = []
