@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 
-from configs import edtn
 from data import remote
 from edtn_jax import agreement, checkpoints, mirror, workdir
 from edtn_jax.convert import store
@@ -18,6 +17,7 @@ from edtn_jax.tasks import registry
 from edtn_jax.training import train_and_evaluate, writer
 from launch import finished
 from tests import bucket
+from tests.toy_task import toy_config
 
 PLACE = 's3://runs/one'
 
@@ -33,15 +33,6 @@ def run(monkeypatch, tmp_path):
   monkeypatch.setitem(registry._MODULES, 'toy', 'tests.toy_task')
   places = bucket.make_buckets(monkeypatch, tmp_path / 'buckets')
   return places['s3'] / 'runs' / 'one'
-
-
-def toy_config(**overrides):
-  config = edtn.get_config('tiny')
-  config.task = 'toy'
-  config.train.accumulation = 1
-  config.data.bad_step = -1
-  config.update_from_flattened_dict(overrides)
-  return config
 
 
 def train(place, **overrides):

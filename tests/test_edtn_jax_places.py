@@ -10,27 +10,18 @@ import numpy as np
 import pytest
 from etils import epath
 
-from configs import edtn
 from data import codes, dataset, prepare, remote
 from edtn_jax import checkpoints, places, workdir
 from edtn_jax.tasks import registry
 from edtn_jax.training import trace, train_and_evaluate, writer
 from tests import bucket
+from tests.toy_task import toy_config
 
 
 @pytest.fixture
 def buckets(monkeypatch, tmp_path):
-  return bucket.make_buckets(monkeypatch, tmp_path / 'buckets')
-
-
-def toy_config(monkeypatch, **overrides):
   monkeypatch.setitem(registry._MODULES, 'toy', 'tests.toy_task')
-  config = edtn.get_config('tiny')
-  config.task = 'toy'
-  config.train.accumulation = 1
-  config.data.bad_step = -1
-  config.update_from_flattened_dict(overrides)
-  return config
+  return bucket.make_buckets(monkeypatch, tmp_path / 'buckets')
 
 
 def test_a_run_in_a_bucket_is_written_and_resumed(
@@ -38,10 +29,8 @@ def test_a_run_in_a_bucket_is_written_and_resumed(
 ):
   monkeypatch.chdir(tmp_path)
   place = 'gs://runs/one'
-  train_and_evaluate(
-    toy_config(monkeypatch, **{'train.num_steps': 4}), place, num_devices=1
-  )
-  whole = toy_config(monkeypatch)
+  train_and_evaluate(toy_config(**{'train.num_steps': 4}), place, num_devices=1)
+  whole = toy_config()
   resumed = train_and_evaluate(whole, place, num_devices=1)
   straight = train_and_evaluate(whole, tmp_path / 'straight', num_devices=1)
   np.testing.assert_array_equal(

@@ -26,13 +26,7 @@ def toy(monkeypatch):
 
 
 def toy_config(**overrides):
-  config = edtn.get_config('tiny')
-  config.task = 'toy'
-  config.train.accumulation = 1
-  config.data.bad_step = -1
-  config.optimizer.learning_rate = 0.1
-  config.update_from_flattened_dict(overrides)
-  return config
+  return toy_task.toy_config(**{'optimizer.learning_rate': 0.1, **overrides})
 
 
 def leaves(tree):

@@ -8,10 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from configs import edtn
 from edtn_jax.tasks.base import Task, TrainData
 
 SIZE = 3
 WEIGHTS = np.array([1.0, -2.0, 0.5], np.float32)
+
+
+def toy_config(**overrides):
+  """Config of a run of this task, which the registry must know as `toy`."""
+  config = edtn.get_config('tiny')
+  config.task = 'toy'
+  config.train.accumulation = 1
+  config.data.bad_step = -1
+  config.update_from_flattened_dict(overrides)
+  return config
 
 
 def rows(start, count):
